@@ -1,0 +1,1 @@
+//! The agent: how it is started, fenced, listened to and ended.

@@ -1,0 +1,303 @@
+//! The budget file: text in, checked values out.
+//!
+//! After [`parse`] nothing is optional that need not be, and no string means something else: a
+//! [`Budget`] cannot be wrong. The raw type that mirrors the file lives in `file`, positions in
+//! `position`, the messages in `error`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use globset::GlobSet;
+use jiff::tz::TimeZone;
+
+use crate::model::ModelId;
+use crate::money::Usd;
+use crate::task::{Stakes, Task, Tier};
+
+/// A checked budget file, or the built-in defaults where a repository has none.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Where it was read from, for messages; `None` for the built-in defaults.
+    pub path: Option<String>,
+    /// Whether budgets stop and fail anything.
+    pub mode: Mode,
+    /// Whose day, week and month it is.
+    pub timezone: TimeZone,
+    /// Where spend is recorded.
+    pub ledger: LedgerChoice,
+    /// Every budget, in the file's order.
+    pub budgets: Vec<BudgetLine>,
+    /// What each tier runs, and within which caps.
+    pub tiers: Tiers,
+    /// Which tier serves which task at which stakes.
+    pub tasks: TaskTable,
+    /// Rules that come before the built-in classifier; the first match wins.
+    pub rules: Vec<Rule>,
+    /// The agent.
+    pub agent: Agent,
+    /// What to do when something is hit, missing or unknown.
+    pub on: On,
+    /// Percent of the cap at which the agent is told to wrap up; `None` for never.
+    pub steer_at: Option<u32>,
+    /// Percents of any budget at which to say so, ascending.
+    pub alerts: Vec<u32>,
+    /// Whether the agent's text goes under a fold in the comment.
+    pub result_in_comment: bool,
+    /// Budgets that single workflow files add, by path.
+    pub workflows: BTreeMap<String, Vec<BudgetLine>>,
+}
+
+/// The one rollout switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Budgets stop runs and fail checks.
+    Enforce,
+    /// Meter and report; never stop, never fail.
+    Observe,
+}
+
+/// Which ledger keeps the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerChoice {
+    /// The file did not say: the default of the place where tollgate runs.
+    Default,
+    /// Files below this folder; `None` for `.tollgate/` in the repository.
+    File(Option<String>),
+}
+
+/// One budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetLine {
+    /// Whose spend counts.
+    pub scope: Scope,
+    /// How long until it starts anew.
+    pub per: Period,
+    /// The limit.
+    pub usd: Usd,
+    /// What happens at the limit.
+    pub enforce: Enforce,
+    /// The line of the budget file, from 1; 0 for a built-in one.
+    pub line: usize,
+}
+
+/// Whose spend counts towards a budget. Each actor, pull request, workflow and task has its own purse.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// All runs of the repository.
+    Repo,
+    /// The runs of one workflow file.
+    Workflow,
+    /// The runs of one task (review, docs, implementation).
+    Task,
+    /// The runs one person or bot has caused.
+    Actor,
+    /// The runs on one pull request.
+    Pr,
+    /// The runs on pull requests that carry this label.
+    Label(String),
+}
+
+/// How long a budget lasts until it starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Period {
+    /// A calendar day of the file's time zone.
+    Day,
+    /// A week from Monday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// For ever.
+    Total,
+}
+
+/// What happens at a budget's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforce {
+    /// A run's cap is cut to what is left, so the limit is never passed; then runs are refused.
+    Hard,
+    /// A run keeps its cap; the check fails once the limit is passed, and further runs are refused.
+    Soft,
+    /// It is said, and the check passes.
+    Warn,
+}
+
+/// The three tiers.
+#[derive(Clone, Debug)]
+pub struct Tiers {
+    /// For ambiguous implementation and architecture.
+    pub high: TierLimits,
+    /// For review and synthesis.
+    pub medium: TierLimits,
+    /// For formatting and labels.
+    pub low: TierLimits,
+}
+
+impl Tiers {
+    /// The limits of one tier.
+    #[must_use]
+    pub fn get(&self, tier: Tier) -> &TierLimits {
+        match tier {
+            Tier::High => &self.high,
+            Tier::Medium => &self.medium,
+            Tier::Low => &self.low,
+        }
+    }
+}
+
+/// What a tier runs, and the caps of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierLimits {
+    /// The model.
+    pub model: ModelId,
+    /// The dollar cap of one run.
+    pub max_usd: Usd,
+    /// The cap on new tokens (uncached input, cache writes, output); `None` for none.
+    pub max_tokens: Option<u64>,
+    /// How long the agent may take.
+    pub timeout: Duration,
+}
+
+/// Which tier serves which task at which stakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskTable(pub BTreeMap<(Task, Stakes), Tier>);
+
+impl TaskTable {
+    /// The tier of a task at some stakes; the high tier where the table has a hole.
+    #[must_use]
+    pub fn tier(&self, task: Task, stakes: Stakes) -> Tier {
+        self.0.get(&(task, stakes)).copied().unwrap_or(Tier::High)
+    }
+}
+
+/// A rule of the budget file.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The label that must be set, if the rule names one.
+    pub label: Option<String>,
+    /// The paths of which a changed file must match one, if the rule names any: as written, and compiled.
+    pub paths: Option<(Vec<String>, GlobSet)>,
+    /// The task it decides.
+    pub task: Option<Task>,
+    /// The stakes it decides.
+    pub stakes: Option<Stakes>,
+    /// The line of the budget file, from 1.
+    pub line: usize,
+}
+
+/// The agent that is run.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Which preset.
+    pub preset: Preset,
+    /// Arguments added to the preset's own; the whole command line for [`Preset::Command`].
+    pub args: Vec<String>,
+    /// Names of environment variables let through besides the allow-list.
+    pub env: Vec<String>,
+    /// What the agent is told, by task; the built-in prompt where a task has none.
+    pub prompt: BTreeMap<Task, String>,
+    /// What becomes of its work, by task.
+    pub deliver: BTreeMap<Task, Deliver>,
+}
+
+/// The agents tollgate knows how to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Claude Code.
+    Claude,
+    /// Whatever `args` say.
+    Command,
+}
+
+/// What becomes of an agent's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// Uncommitted changes are saved as a patch.
+    Patch,
+    /// Nothing is kept.
+    Off,
+}
+
+/// The verdict on something that need not fail a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOr {
+    /// The check fails.
+    Fail,
+    /// The check passes with a warning.
+    Warn,
+    /// The check passes.
+    Pass,
+}
+
+/// What to do when something is hit, missing or unknown.
+#[derive(Clone, Debug)]
+pub struct On {
+    /// The run's own cap was hit, by task: fail or warn.
+    pub cap: BTreeMap<Task, FailOr>,
+    /// No budget was left to start: fail or pass.
+    pub refused: FailOr,
+    /// Less is left than the tier's cap.
+    pub low_budget: LowBudget,
+    /// Below this a run is refused rather than cut.
+    pub min_run_usd: Usd,
+    /// The agent ran and no request was seen: fail or warn.
+    pub unmetered: FailOr,
+    /// A model that has no price.
+    pub unknown_model: UnknownModel,
+    /// Tools that the provider runs.
+    pub server_tools: ServerTools,
+    /// The agent asks for a dearer model than it was routed to.
+    pub dearer_model: DearerModel,
+    /// The ledger cannot be read or written.
+    pub ledger_error: LedgerError,
+    /// There is no provider key on forks and Dependabot: pass or fail.
+    pub no_key: FailOr,
+}
+
+/// What to do when less is left than the tier's cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LowBudget {
+    /// Take the cheaper tier whose cap fits; if none does, cut the cap.
+    Downgrade,
+    /// Cut the cap to what is left.
+    Cut,
+    /// Do not start.
+    Refuse,
+}
+
+/// What to do with a model that has no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownModel {
+    /// Refuse the request.
+    Deny,
+    /// Count it at the dearest price there is.
+    Ceiling,
+}
+
+/// What to do with tools that the provider runs: each of their steps reads the context again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTools {
+    /// Refuse the request.
+    Deny,
+    /// Let it through where its worst case fits.
+    Bound,
+}
+
+/// What to do when the agent asks for a dearer model than it was routed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DearerModel {
+    /// Send the request to the routed model.
+    Remap,
+    /// Refuse the request.
+    Deny,
+    /// Let it through, priced as what it is.
+    Allow,
+}
+
+/// What to do when the ledger cannot be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerError {
+    /// The check fails.
+    Fail,
+    /// The agent does not run, and the check passes with a warning.
+    Skip,
+}

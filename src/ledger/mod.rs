@@ -1,0 +1,158 @@
+//! The ledger: one budget across runs.
+//!
+//! `book` is pure: it folds events and answers whether a hold may be granted. `store` moves bytes and
+//! compares and swaps. Amounts, limits and windows are the ledger's own types; it knows no budget file.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::HoldId;
+use crate::money::Usd;
+
+/// A span of time that a budget counts over, as explicit instants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Its first instant.
+    pub start: Timestamp,
+    /// The first instant after it; `None` for one that never ends.
+    pub end: Option<Timestamp>,
+}
+
+/// What happens at a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforce {
+    /// A hold is cut to what is left, so the limit is never passed.
+    Hard,
+    /// A hold keeps its size, and is refused once the limit is reached.
+    Soft,
+    /// Nothing: the spend is only counted.
+    Count,
+}
+
+/// One limit that a hold must respect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Whose spend counts: `repo`, `pr:17`, `actor:octocat`, `workflow:.github/workflows/x.yml`, …
+    pub purse: String,
+    /// How often it starts anew: `day`, `week`, `month`, `total`.
+    pub per: String,
+    /// The span it counts over.
+    pub window: Window,
+    /// The most.
+    pub usd: Usd,
+    /// What happens at the most.
+    pub enforce: Enforce,
+}
+
+/// A limit with what has been taken from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// The limit.
+    pub limit: Limit,
+    /// Spend of runs that are over.
+    pub settled: Usd,
+    /// Holds of runs that are not.
+    pub held: Usd,
+}
+
+impl Balance {
+    /// What is left for a new hold.
+    #[must_use]
+    pub fn left(&self) -> Usd {
+        self.limit.usd.minus_or_zero(self.settled + self.held)
+    }
+}
+
+/// What a run asks of the ledger before it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The hold's key, made and kept by the run before it asks.
+    pub hold: HoldId,
+    /// The cap it wants.
+    pub want: Usd,
+    /// The least that is worth having: less is refused.
+    pub least: Usd,
+    /// Every limit that applies.
+    pub limits: Vec<Limit>,
+    /// All purses this run's spend belongs to, also those no budget names today, so that a budget
+    /// written tomorrow counts today's spend.
+    pub purses: Vec<String>,
+    /// When the hold expires, and is charged, if nobody settles it.
+    pub expires: Timestamp,
+    /// What the run is, for reports: task, tier, model, actor, event. Never text an agent wrote.
+    pub about: About,
+}
+
+/// What a run is, for reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The task.
+    pub task: String,
+    /// The tier it was routed to.
+    pub tier: String,
+    /// The model it was routed to.
+    pub model: String,
+    /// Who caused it.
+    pub actor: String,
+    /// The pull request's number.
+    pub pr: Option<u64>,
+    /// The workflow's file.
+    pub workflow: Option<String>,
+}
+
+/// The ledger's answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Granted, with the cap, which limits may have cut.
+    Granted {
+        /// The cap.
+        cap: Usd,
+        /// The limit that cut it, if one did.
+        cut_by: Option<Balance>,
+    },
+    /// Refused by this limit.
+    Refused {
+        /// The limit with the least left.
+        by: Balance,
+    },
+}
+
+/// What a run spent, by model, for the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spend {
+    /// Its cost.
+    pub usd: Usd,
+    /// The part of it that is a bound, because a usage never came.
+    pub estimated: Usd,
+    /// By the model that served.
+    pub models: Vec<ModelSpend>,
+}
+
+/// What one model cost in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSpend {
+    /// The model.
+    pub model: String,
+    /// Its cost.
+    pub usd: Usd,
+    /// Its requests.
+    pub requests: u64,
+    /// Its tokens.
+    pub tokens: crate::tokens::Counts,
+}
+
+/// A settled hold, and where that leaves every limit it was held against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The hold.
+    pub hold: HoldId,
+    /// What it was granted.
+    pub cap: Usd,
+    /// What it spent.
+    pub spend: Spend,
+    /// The spend is above the hold: recorded in full.
+    pub overrun: bool,
+    /// Each limit as it stands now.
+    pub balances: Vec<Balance>,
+}

@@ -1,0 +1,21 @@
+//! Tollgate, the cost gate for AI agents in CI: route by stakes, cap by run, monitor at runtime.
+//!
+//! The parts and who may import whom are drawn in `ARCHITECTURE.md`; `pipeline` tells the whole story.
+
+pub mod agent;
+pub mod budget;
+pub mod classify;
+pub mod commands;
+pub mod event;
+pub mod id;
+pub mod ledger;
+pub mod meter;
+pub mod model;
+pub mod money;
+pub mod outcome;
+pub mod price;
+pub mod provider;
+pub mod report;
+pub mod simulate;
+pub mod task;
+pub mod tokens;

@@ -1,0 +1,128 @@
+//! The meter: a reverse proxy on loopback through which an agent's requests go, and which lets none
+//! leave whose worst case does not fit in what is left.
+//!
+//! `account` decides, without I/O; `server` speaks to the agent, `forward` to the provider, `tap` reads
+//! usage from the bytes that pass. The meter knows neither budgets nor the ledger: it gets an
+//! [`Allowance`] and returns [`Totals`].
+
+use std::collections::BTreeMap;
+
+use crate::model::ModelId;
+use crate::money::Usd;
+use crate::tokens::Counts;
+
+/// What a run may spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The dollar cap.
+    pub usd: Usd,
+    /// The cap on new tokens; `None` for none.
+    pub fresh_tokens: Option<u64>,
+}
+
+/// What the meter does where the budget file has a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A model without a price is refused (`true`) or counted at the dearest price there is.
+    pub deny_unknown_model: bool,
+    /// Tools that the provider runs are refused (`true`) or bounded.
+    pub deny_server_tools: bool,
+    /// What becomes of a request for a dearer model than the routed one.
+    pub dearer_model: DearerModel,
+    /// Percent of the cap at which the agent is told to wrap up; `None` for never.
+    pub steer_at: Option<u32>,
+    /// Whether the cap stops anything; `false` only meters and reports.
+    pub enforce: bool,
+}
+
+/// What becomes of a request for a dearer model than the routed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DearerModel {
+    /// It goes to the routed model.
+    Remap,
+    /// It is refused.
+    Deny,
+    /// It goes through, priced as what it is.
+    Allow,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Within its cap.
+    #[default]
+    Open,
+    /// The agent was told to wrap up.
+    Steered,
+    /// The agent was given its last answer.
+    LastCall,
+    /// Every further request is answered with a finished turn.
+    Stopped,
+    /// Nothing is taken any more, whatever it is: the run is over.
+    Sealed,
+}
+
+/// The meter's live state, for others to watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The dollar cap.
+    pub cap: Usd,
+    /// Spend of everything that has ended.
+    pub settled: Usd,
+    /// Worst case of everything in flight.
+    pub in_flight: Usd,
+    /// Requests in flight.
+    pub open_requests: u32,
+    /// Requests forwarded so far.
+    pub requests: u64,
+    /// Tokens of everything that has ended.
+    pub counts: Counts,
+    /// How far the run is.
+    pub phase: Phase,
+}
+
+/// What one model used in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelTotals {
+    /// Requests forwarded.
+    pub requests: u64,
+    /// Tokens.
+    pub counts: Counts,
+    /// Cost.
+    pub usd: Usd,
+}
+
+/// What a run used, when it is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Its cost.
+    pub settled: Usd,
+    /// The part of the cost that is a bound, because the usage never came.
+    pub estimated: Usd,
+    /// Requests forwarded.
+    pub requests: u64,
+    /// Requests answered without being forwarded because of the cap.
+    pub stopped_requests: u64,
+    /// By the model that served.
+    pub by_model: BTreeMap<ModelId, ModelTotals>,
+    /// Web searches that the provider charged for.
+    pub web_searches: u64,
+    /// How far it came.
+    pub phase: Phase,
+    /// A request cost more than its bound: what it was, with both amounts.
+    pub overrun: Option<String>,
+    /// What was seen once and may matter: unknown fields, betas, refused tools, remapped models.
+    pub notes: Vec<String>,
+}
+
+impl Totals {
+    /// The tokens of all models.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for model in self.by_model.values() {
+            sum += model.counts;
+        }
+        sum
+    }
+}

@@ -1,0 +1,1 @@
+//! Prices: effective-dated rows that turn `Usage` and `Ceiling` into money.

@@ -1,0 +1,1 @@
+//! Usage objects of Anthropic responses, to `Usage`.

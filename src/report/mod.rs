@@ -1,0 +1,1 @@
+//! The report: what a run cost, for people and for scripts.
