@@ -1,0 +1,270 @@
+//! The gate: one pure verdict that feeds the comment, the step outputs and the exit code alike.
+
+use crate::budget::{Budget, FailOr, Mode};
+use crate::exit;
+use crate::ledger::{Balance, Enforce, Limit};
+use crate::limits::{self, Limits};
+use crate::money::Usd;
+use crate::outcome::{Outcome, Verdict};
+use crate::task::Task;
+
+/// What the gate says, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Pass, warn or fail.
+    pub verdict: Verdict,
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// How a run ended, as far as the gate must know.
+#[derive(Clone, Debug)]
+pub enum Ending<'a> {
+    /// It was not started: too little was left of a budget.
+    Refused {
+        /// The budget.
+        by: &'a Balance,
+        /// The least a run is started with.
+        least: Usd,
+    },
+    /// It ran.
+    Ran(Ran<'a>),
+}
+
+/// A run that took place.
+#[derive(Clone, Debug)]
+pub struct Ran<'a> {
+    /// How the agent ended.
+    pub agent: AgentEnd,
+    /// The run's cap.
+    pub cap: Usd,
+    /// What the run spent.
+    pub spent: Usd,
+    /// Whether the cap stopped it.
+    pub capped: bool,
+    /// The budget that had cut the cap below the tier's, if one had.
+    pub cut_by: Option<&'a Limit>,
+    /// Requests forwarded.
+    pub requests: u64,
+    /// A request cost more than its bound: what it was.
+    pub overrun: Option<&'a str>,
+    /// The budgets after settling.
+    pub balances: &'a [Balance],
+}
+
+/// How an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentEnd {
+    /// By itself, saying that all is well.
+    Fine,
+    /// By itself, with an error.
+    Failed,
+    /// Its time was up.
+    TimedOut,
+    /// Cancelled; the exit code of the signal.
+    Cancelled(u8),
+}
+
+/// One thing that speaks against passing.
+struct Finding {
+    code: u8,
+    fails: bool,
+    reason: String,
+    hint: Option<String>,
+}
+
+/// Decides.
+///
+/// Where several things speak against passing, the exit code follows [`exit::worst`], and the reason is
+/// that of the winner.
+#[must_use]
+pub fn decide(budget: &Budget, task: Task, limits: &Limits, ending: &Ending<'_>) -> Gate {
+    let (outcome, findings) = match ending {
+        Ending::Refused { by, least } => (Outcome::Refused, vec![refused(budget, limits, by, *least)]),
+        Ending::Ran(ran) => (outcome(ran), findings(budget, task, limits, ran)),
+    };
+    if let Ending::Ran(Ran { agent: AgentEnd::Cancelled(code), .. }) = ending {
+        let reason = "the run was cancelled; what it had spent is settled".to_owned();
+        return Gate { verdict: Verdict::Fail, outcome, reason, hint: None, code: *code };
+    }
+    let failing: Vec<u8> = findings.iter().filter(|f| f.fails).map(|f| f.code).collect();
+    let code = exit::worst(&failing);
+    let observed = budget.mode == Mode::Observe;
+    let winner = match failing.is_empty() {
+        true => findings.into_iter().next(),
+        false => findings.into_iter().find(|f| f.fails && f.code == code),
+    };
+    let Some(winner) = winner else {
+        return Gate { verdict: Verdict::Pass, outcome, reason: passing(ending), hint: None, code: exit::PASS };
+    };
+    if observed && code != exit::PASS && code != exit::AGENT {
+        let reason = format!("observe mode, so the check passes although {}", winner.reason);
+        let hint = Some("write `mode: enforce` in the budget file to let budgets stop runs and fail checks".to_owned());
+        return Gate { verdict: Verdict::Warn, outcome, reason, hint, code: exit::PASS };
+    }
+    let verdict = if winner.fails { Verdict::Fail } else { Verdict::Warn };
+    Gate { verdict, outcome, reason: winner.reason, hint: winner.hint, code }
+}
+
+fn passing(ending: &Ending<'_>) -> String {
+    match ending {
+        Ending::Refused { .. } => "the run was not started".to_owned(),
+        Ending::Ran(ran) => format!("{} of {} spent, within every budget", ran.spent.shown(), ran.cap.shown()),
+    }
+}
+
+fn outcome(ran: &Ran<'_>) -> Outcome {
+    match ran.agent {
+        AgentEnd::Cancelled(_) => Outcome::Cancelled,
+        AgentEnd::TimedOut => Outcome::TimedOut,
+        _ if ran.capped => Outcome::Capped,
+        AgentEnd::Failed => Outcome::AgentFailed,
+        AgentEnd::Fine if ran.requests == 0 => Outcome::Unmetered,
+        AgentEnd::Fine => Outcome::Completed,
+    }
+}
+
+fn findings(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(what) = ran.overrun {
+        findings.push(Finding {
+            code: exit::GATE,
+            fails: true,
+            reason: format!("a request cost more than its worst case: {what}"),
+            hint: Some("the spend is recorded in full; report this with the model and the request's shape".to_owned()),
+        });
+    }
+    findings.extend(ran.balances.iter().filter_map(|balance| over(budget, limits, balance)));
+    if ran.requests == 0 && ran.agent == AgentEnd::Fine && !ran.capped {
+        findings.push(Finding {
+            code: exit::GATE,
+            fails: budget.on.unmetered == FailOr::Fail,
+            reason: "the agent ran and no request reached the meter, so its spend is unknown".to_owned(),
+            hint: Some(
+                "let the agent use ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY as they are set for it, \
+                 or write `on: { unmetered: warn }` if it may run without the model"
+                    .to_owned(),
+            ),
+        });
+    }
+    if ran.capped {
+        findings.push(capped(budget, task, limits, ran));
+    }
+    if let Some(reason) = agent_failed(ran) {
+        findings.push(Finding { code: exit::AGENT, fails: true, reason, hint: None });
+    }
+    findings
+}
+
+fn agent_failed(ran: &Ran<'_>) -> Option<String> {
+    match ran.agent {
+        AgentEnd::TimedOut => Some("the agent was ended when its time was up".to_owned()),
+        // An agent that the cap stopped may end with an error: the cap is what happened.
+        AgentEnd::Failed if !ran.capped => Some("the agent ended with an error".to_owned()),
+        _ => None,
+    }
+}
+
+/// What a budget that is passed, or just used up, says.
+fn over(budget: &Budget, limits: &Limits, balance: &Balance) -> Option<Finding> {
+    let (spent, limit) = (balance.settled, balance.limit.usd);
+    if spent < limit {
+        return None;
+    }
+    let name = limits::name(&balance.limit);
+    if spent == limit {
+        return Some(Finding {
+            code: exit::GATE,
+            fails: false,
+            reason: format!("the {name} of {} is used up exactly; the next run is refused", limit.shown()),
+            hint: Some(raise(budget, limits, balance, limit)),
+        });
+    }
+    let by = (spent - limit).shown();
+    // In observe mode every limit only counts, so what the file says decides whether it would have failed.
+    let source = limits.source_of(&balance.limit);
+    let fails = match (balance.limit.enforce, source) {
+        (Enforce::Count, Some(line)) => line.enforce != crate::budget::Enforce::Warn,
+        (Enforce::Count, None) => false,
+        (Enforce::Hard | Enforce::Soft, _) => true,
+    };
+    Some(Finding {
+        code: exit::GATE,
+        fails,
+        reason: format!("the {name} is exceeded by {by}: {} of {} spent", spent.shown(), limit.shown()),
+        hint: Some(raise(budget, limits, balance, spent)),
+    })
+}
+
+fn refused(budget: &Budget, limits: &Limits, by: &Balance, least: Usd) -> Finding {
+    let name = limits::name(&by.limit);
+    let held = match by.held {
+        Usd::ZERO => String::new(),
+        held => format!(" and {} is held by runs that are under way", held.shown()),
+    };
+    let needed = by.settled + by.held + least;
+    Finding {
+        code: exit::GATE,
+        fails: budget.on.refused == FailOr::Fail,
+        reason: format!(
+            "the run was not started: {} of the {name} of {} is spent{held}, which leaves {}, and a run needs {} at least",
+            by.settled.shown(),
+            by.limit.usd.shown(),
+            by.left().shown(),
+            least.shown(),
+        ),
+        hint: Some(raise(budget, limits, by, needed)),
+    }
+}
+
+fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Finding {
+    let at_cap = format!("the agent was stopped at its cap, {} of {} spent", ran.spent.shown(), ran.cap.shown());
+    if let Some(limit) = ran.cut_by {
+        let name = limits::name(limit);
+        let balance = ran.balances.iter().find(|b| b.limit == *limit);
+        return Finding {
+            code: exit::GATE,
+            fails: true,
+            reason: format!("{at_cap}, which is what the {name} of {} had left", limit.usd.shown()),
+            hint: balance.map(|b| raise(budget, limits, b, b.limit.usd + ran.cap)),
+        };
+    }
+    Finding {
+        code: exit::CAP,
+        fails: budget.on.cap.get(&task).copied() == Some(FailOr::Fail),
+        reason: at_cap,
+        hint: Some(format!(
+            "raise `max_usd` of the tier in {} if such work is worth more, or split the task",
+            file(budget)
+        )),
+    }
+}
+
+/// How to raise a budget: where it stands, and to what.
+fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> String {
+    let until = match balance.limit.window.end {
+        Some(end) => {
+            let day = end.to_zoned(budget.timezone.clone()).strftime("%-d %b %Y").to_string();
+            format!(", or wait: it starts anew on {day}")
+        }
+        None => String::new(),
+    };
+    let place = match limits.source_of(&balance.limit) {
+        Some(line) if line.line > 0 => format!("{} line {}", file(budget), line.line),
+        _ => file(budget).to_owned(),
+    };
+    format!("raise its `usd` in {place} above {}{until}", needed.shown())
+}
+
+fn file(budget: &Budget) -> &str {
+    budget.path.as_deref().unwrap_or("a budget file (`tollgate init` writes one)")
+}
+
+#[cfg(test)]
+mod tests;

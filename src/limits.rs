@@ -1,0 +1,160 @@
+//! From budgets to limits: which of the file's budgets apply to this run, and over which window.
+//!
+//! Pure. `budget` says what is allowed, `event` says who and where; the ledger wants explicit limits.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
+use crate::event::Event;
+use crate::ledger::{self, Limit, Window};
+use crate::task::Task;
+
+/// A limit, and the line of the budget file it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The limit as the ledger takes it.
+    pub limit: Limit,
+    /// The budget it comes from.
+    pub source: BudgetLine,
+}
+
+/// The limits of one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Those that apply.
+    pub applied: Vec<Applied>,
+    /// Those that do not, each with the reason.
+    pub skipped: Vec<String>,
+    /// Every purse the run's spend belongs to.
+    pub purses: Vec<String>,
+}
+
+impl Limits {
+    /// The limits as the ledger takes them.
+    #[must_use]
+    pub fn for_ledger(&self) -> Vec<Limit> {
+        self.applied.iter().map(|applied| applied.limit.clone()).collect()
+    }
+
+    /// Where in the budget file a limit comes from.
+    #[must_use]
+    pub fn source_of(&self, limit: &Limit) -> Option<&BudgetLine> {
+        self.applied.iter().find(|applied| applied.limit == *limit).map(|applied| &applied.source)
+    }
+}
+
+/// The limits that apply to a run of `task` for `event`, at `now`.
+///
+/// In observe mode every limit only counts: nothing is cut or refused.
+#[must_use]
+pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task, now: Timestamp) -> Limits {
+    let mut limits = Limits { purses: purses(event, workflow, task), ..Limits::default() };
+    let added = workflow.and_then(|path| budget.workflows.get(path));
+    for line in budget.budgets.iter().chain(added.into_iter().flatten()) {
+        match purse(&line.scope, event, workflow, task) {
+            Ok(purse) => limits.applied.push(Applied {
+                limit: Limit {
+                    purse,
+                    per: per(line.per).to_owned(),
+                    window: window(line.per, now, &budget.timezone),
+                    usd: line.usd,
+                    enforce: enforce(line.enforce, budget.mode),
+                },
+                source: line.clone(),
+            }),
+            Err(reason) => limits.skipped.push(format!("{} budget: {reason}", scope_name(&line.scope))),
+        }
+    }
+    limits
+}
+
+fn window(period: Period, now: Timestamp, timezone: &TimeZone) -> Window {
+    let (start, end) = period.window(now, timezone);
+    Window { start, end }
+}
+
+fn enforce(enforce: Enforce, mode: Mode) -> ledger::Enforce {
+    match (mode, enforce) {
+        (Mode::Observe, _) | (Mode::Enforce, Enforce::Warn) => ledger::Enforce::Count,
+        (Mode::Enforce, Enforce::Hard) => ledger::Enforce::Hard,
+        (Mode::Enforce, Enforce::Soft) => ledger::Enforce::Soft,
+    }
+}
+
+fn per(period: Period) -> &'static str {
+    match period {
+        Period::Day => "day",
+        Period::Week => "week",
+        Period::Month => "month",
+        Period::Total => "total",
+    }
+}
+
+/// A scope's name as the budget file writes it.
+#[must_use]
+pub fn scope_name(scope: &Scope) -> String {
+    match scope {
+        Scope::Repo => "repo".to_owned(),
+        Scope::Workflow => "workflow".to_owned(),
+        Scope::Task => "task".to_owned(),
+        Scope::Actor => "actor".to_owned(),
+        Scope::Pr => "pr".to_owned(),
+        Scope::Label(label) => format!("label `{label}`"),
+    }
+}
+
+/// The purse a scope means for this run, or why it means none.
+fn purse(scope: &Scope, event: &Event, workflow: Option<&str>, task: Task) -> Result<String, String> {
+    let number = event.change.as_ref().and_then(|change| change.number);
+    match scope {
+        Scope::Repo => Ok("repo".to_owned()),
+        Scope::Workflow => match workflow {
+            Some(path) => Ok(format!("workflow:{path}")),
+            None => Err("this run belongs to no workflow".to_owned()),
+        },
+        Scope::Task => Ok(format!("task:{task}")),
+        Scope::Actor => match event.actor.login.as_str() {
+            "" => Err("nobody is known to have caused this run".to_owned()),
+            login => Ok(format!("actor:{login}")),
+        },
+        Scope::Pr => match number {
+            Some(number) => Ok(format!("pr:{number}")),
+            None => Err("this run is for no pull request".to_owned()),
+        },
+        Scope::Label(label) => {
+            let labels = event.change.as_ref().map_or(&[][..], |change| &change.labels);
+            match labels.iter().any(|set| set == label) {
+                true => Ok(format!("label:{label}")),
+                false => Err("the label is not set".to_owned()),
+            }
+        }
+    }
+}
+
+/// Every purse the run's spend belongs to, named by a budget today or not.
+fn purses(event: &Event, workflow: Option<&str>, task: Task) -> Vec<String> {
+    let labels = event.change.as_ref().map_or(&[][..], |change| &change.labels);
+    let plain = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
+    let labelled = labels.iter().map(|label| Scope::Label(label.clone()));
+    let all = plain.into_iter().chain(labelled);
+    all.filter_map(|scope| purse(&scope, event, workflow, task).ok()).collect()
+}
+
+/// A limit as people name it: `monthly repo budget`, `total budget of pull request #17`.
+#[must_use]
+pub fn name(limit: &Limit) -> String {
+    let often = match limit.per.as_str() {
+        "day" => "daily",
+        "week" => "weekly",
+        "month" => "monthly",
+        _ => "total",
+    };
+    match limit.purse.split_once(':') {
+        None => format!("{often} {} budget", limit.purse),
+        Some(("pr", number)) => format!("{often} budget of pull request #{number}"),
+        Some(("actor", login)) => format!("{often} budget of {login}"),
+        Some(("label", label)) => format!("{often} budget of label `{label}`"),
+        Some((kind, value)) => format!("{often} budget of {kind} {value}"),
+    }
+}
