@@ -30,6 +30,32 @@ pub const INTERRUPTED: u8 = 130;
 /// Cancelled by SIGTERM, or by the terminal going away.
 pub const TERMINATED: u8 = 143;
 
+/// A failure that a person can mend, with the exit code it stands for.
+///
+/// Everything else that goes wrong is tollgate's own failure, [`INTERNAL`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What happened, where, and after a blank line `hint: …` what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// Wrong usage, an invalid budget file, a missing key.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into() }
+    }
+
+    /// The ledger is unavailable or corrupt.
+    #[must_use]
+    pub fn ledger(message: impl Into<String>) -> Self {
+        Self { code: LEDGER, message: message.into() }
+    }
+}
+
 /// The order in which codes win where several hold; those not named here lose to all of them.
 const PRECEDENCE: [u8; 7] = [USAGE, LEDGER, INTERRUPTED, TERMINATED, GATE, CAP, AGENT];
 

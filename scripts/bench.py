@@ -1,0 +1,182 @@
+"""The measurements of scripts/bench: throughput, latency, memory, start-up, size."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = ROOT / "target/release/tollgate"
+UPSTREAM = ROOT / "target/release/examples/bench-upstream"
+ROUNDS = int(os.environ.get("TOLLGATE_BENCH_ROUNDS", "3"))
+SECONDS = int(os.environ.get("TOLLGATE_BENCH_SECONDS", "4"))
+
+JSON_BODY = {"model": "claude-haiku-5-5", "max_tokens": 256, "messages": [{"role": "user", "content": "x" * 2000}]}
+
+
+def wait_for(path, process):
+    for _ in range(500):
+        if path.exists() and path.stat().st_size:
+            return path.read_text()
+        if process.poll() is not None:
+            sys.exit(f"bench: {process.args[0]} ended with {process.returncode}")
+        time.sleep(0.01)
+    sys.exit(f"bench: no {path}")
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start_upstream(folder, running):
+    ready = folder / "upstream"
+    process = subprocess.Popen([str(UPSTREAM), str(ready)])
+    running.append(process)
+    return int(wait_for(ready, process))
+
+
+def start_nginx(folder, upstream, running):
+    port = free_port()
+    conf = folder / "nginx.conf"
+    conf.write_text(
+        f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 512; }}
+http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://up; proxy_http_version 1.1;
+    proxy_set_header Connection ""; proxy_buffering off; }} }} }}"""
+    )
+    running.append(subprocess.Popen(["nginx", "-c", str(conf), "-p", str(folder)]))
+    time.sleep(0.3)
+    return port
+
+
+def start_meter(folder, upstream, running):
+    ready, summary = folder / "ready.json", folder / "meter.json"
+    process = subprocess.Popen(
+        [str(BINARY), "meter", "--cap-usd", "1000000", "--upstream", f"anthropic=http://127.0.0.1:{upstream}",
+         "--listen", "127.0.0.1:0", "--ready-file", str(ready), "--summary-json", str(summary)],
+        env={**os.environ, "ANTHROPIC_API_KEY": "bench"},
+    )
+    running.append(process)
+    told = json.loads(wait_for(ready, process))
+    return process, told["url"], told["token"], summary
+
+
+def script(folder, name, streaming, token):
+    body = dict(JSON_BODY, stream=True) if streaming else JSON_BODY
+    path = folder / f"{name}.lua"
+    text = json.dumps(body, separators=(",", ":"))
+    path.write_text(
+        f'wrk.method="POST"\nwrk.body=[[{text}]]\nwrk.headers["content-type"]="application/json"\n'
+        f'wrk.headers["x-api-key"]="{token}"\nwrk.headers["anthropic-version"]="2023-06-01"\n'
+        'done=function(s,l,r) io.write(string.format("RESULT %d %d %d %d %d\\n",s.requests,s.duration,'
+        "l:percentile(50),l:percentile(99),s.errors.status+s.errors.read+s.errors.timeout+s.errors.connect)) end\n"
+    )
+    return path
+
+
+def load(url, lua, clients):
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{clients}", f"-d{SECONDS}s", "-s", str(lua), f"{url}/v1/messages"],
+        capture_output=True, text=True, check=True,
+    ).stdout
+    requests, micros, p50, p99, errors = map(int, re.search(r"RESULT (.*)", out).group(1).split())
+    if errors:
+        sys.exit(f"bench: {errors} errors at {url}")
+    return requests / (micros / 1e6), p50 / 1000, p99 / 1000
+
+
+def memory_kb(pid, key):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{key}:\s+(\d+)", status).group(1))
+
+
+def row(measure, value, target, ok):
+    print(f"| {measure:<58} | {value:>22} | {target:>12} | {'yes' if ok else 'NO':>3} |")
+
+
+def throughput(folder, running):
+    upstream = start_upstream(folder, running)
+    nginx = start_nginx(folder, upstream, running)
+    meter, url, token, _ = start_meter(folder, upstream, running)
+    rss = 0
+    for streaming, clients in ((False, 16), (True, 16), (False, 1), (True, 1)):
+        lua = script(folder, f"{streaming}{clients}", streaming, token)
+        ratios, p50s, p99s = [], [], []
+        for _ in range(ROUNDS):
+            theirs = load(f"http://127.0.0.1:{nginx}", lua, clients)
+            ours = load(url, lua, clients)
+            ratios.append(ours[0] / theirs[0])
+            p50s.append(ours[1] - theirs[1])
+            p99s.append(ours[2] - theirs[2])
+            print(f"  {'SSE' if streaming else 'JSON'} {clients}: nginx {theirs[0]:.0f}/s, "
+                  f"meter {ours[0]:.0f}/s", file=sys.stderr)
+        kind = "SSE" if streaming else "JSON"
+        if clients == 16:
+            ratio = statistics.median(ratios)
+            row(f"requests/s, {kind}, 16 clients, ratio to nginx proxy_pass", f"{ratio:.2f}", ">= 1.0", ratio >= 1.0)
+            if streaming:
+                rss = memory_kb(meter.pid, "VmHWM")
+        else:
+            p50, p99 = statistics.median(p50s), statistics.median(p99s)
+            row(f"latency over nginx at one client, {kind}, p50", f"{p50:.2f} ms", "<= 0.1 ms", p50 <= 0.1)
+            row(f"latency over nginx at one client, {kind}, p99", f"{p99:.2f} ms", "<= 1 ms", p99 <= 1)
+    row("resident memory, peak, 16 clients", f"{rss / 1024:.1f} MB", "<= 16 MB", rss <= 16 * 1024)
+
+
+def start_up(folder):
+    repo = folder / "repo"
+    repo.mkdir()
+    git = ["git", "-C", str(repo), "-c", "user.name=b", "-c", "user.email=b@example.com"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (repo / "a.txt").write_text("a\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], check=True)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "TOLLGATE_"))}
+    env["ANTHROPIC_API_KEY"] = "bench"
+    times = []
+    for _ in range(11):
+        stamp = folder / "stamp"
+        stamp.unlink(missing_ok=True)
+        begin = time.time_ns()
+        subprocess.run(
+            [str(BINARY), "run", "--upstream", "anthropic=http://127.0.0.1:9", "--", "/bin/sh", "-c",
+             f"date +%s%N > {stamp}"],
+            cwd=repo, env=env, capture_output=True,
+        )
+        times.append((int(stamp.read_text()) - begin) / 1e6)
+    median = statistics.median(times)
+    row("process start to agent start, file ledger", f"{median:.0f} ms", "<= 50 ms", median <= 50)
+
+
+def main():
+    print(f"| {'measure':<58} | {'measured':>22} | {'target':>12} | met |")
+    print(f"| {'-' * 58} | {'-' * 21}: | {'-' * 11}: | --- |")
+    running = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        try:
+            throughput(folder, running)
+            start_up(folder)
+        finally:
+            for process in reversed(running):
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                    process.wait(10)
+    size = BINARY.stat().st_size / 1e6
+    row("binary, stripped", f"{size:.1f} MB", "<= 12 MB", size <= 12)
+
+
+main()

@@ -1,0 +1,70 @@
+//! `tollgate run`: the main job.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::cli::Shell;
+use crate::exit::Failure;
+use crate::pipeline;
+use crate::provider::Api;
+use crate::task::Task;
+
+/// Run an agent under a cap, settle, report, and say whether the check passes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What the agent is to do, instead of what the classifier says: implementation, review or docs
+    #[arg(long, value_name = "TASK", value_parser = parse_task)]
+    task: Option<Task>,
+    /// Use the embedded provider and the built-in agent: no key, no network, nothing is posted
+    #[arg(long)]
+    simulate: bool,
+    /// The budget file, instead of .github/tollgate.yml
+    #[arg(long, value_name = "FILE")]
+    budget_file: Option<PathBuf>,
+    /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// Where requests go, instead of the provider: anthropic=https://host
+    #[arg(long, value_name = "API=URL", value_parser = parse_upstream)]
+    upstream: Vec<(Api, String)>,
+    /// Where to write the summary as JSON
+    #[arg(long, value_name = "FILE")]
+    summary_json: Option<PathBuf>,
+    /// The agent's command line, instead of the budget file's preset
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What a person can mend is a [`Failure`] with its exit code; anything else is tollgate's own failure.
+pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    if args.simulate && (!args.command.is_empty() || !args.upstream.is_empty()) {
+        let message = "`--simulate` brings its own agent and provider: leave out CMD and `--upstream`, or `--simulate`";
+        return Err(Failure::usage(message).into());
+    }
+    let request = pipeline::Request {
+        task: args.task,
+        simulate: args.simulate,
+        budget_file: args.budget_file,
+        event: args.event,
+        upstream: args.upstream.into_iter().map(|(Api::Anthropic, url)| url).next_back(),
+        summary_json: args.summary_json,
+        command: args.command,
+    };
+    pipeline::run(request, shell).await
+}
+
+fn parse_task(text: &str) -> Result<Task, String> {
+    text.parse().map_err(|()| "expected implementation, review or docs".to_owned())
+}
+
+/// Reads `API=URL`.
+pub fn parse_upstream(text: &str) -> Result<(Api, String), String> {
+    match text.split_once('=') {
+        Some(("anthropic", url)) if !url.is_empty() => Ok((Api::Anthropic, url.to_owned())),
+        Some((api, _)) if api != "anthropic" => Err(format!("`{api}` is not built yet: expected anthropic=URL")),
+        _ => Err("expected anthropic=URL".to_owned()),
+    }
+}

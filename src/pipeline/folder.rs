@@ -1,0 +1,189 @@
+//! The run's folder: its journal, its results, and the lock by which the next command knows that it died.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{self, HoldId};
+
+/// Finished runs whose folders are kept.
+const KEPT: usize = 20;
+
+/// A folder of one run, below `runs/` of the state folder, mode 0700.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    nonce: String,
+    /// Held for as long as the run lives; the system lets go of it when the process dies.
+    _lock: File,
+}
+
+/// What the folder remembers of its run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The run's hold on the ledger.
+    pub hold: HoldId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Nobody but tollgate could have written the journal.
+    pub journal_is_proof: bool,
+    /// The hold is settled.
+    pub finished: bool,
+}
+
+impl RunFolder {
+    /// Makes a new folder below `state`, and takes its lock.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or locked.
+    pub fn create(state: &Path) -> io::Result<Self> {
+        let nonce = id::random_hex(8);
+        let path = state.join("runs").join(&nonce);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        hide_from_git(state)?;
+        let lock = File::create(path.join("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { path, nonce, _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The random part of the run's key.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Remembers the run, or that it is finished. Written beside and renamed: never half there.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn remember(&self, record: &Record) -> io::Result<()> {
+        remember(&self.path, record)
+    }
+}
+
+/// The state folder ignores itself: nobody should commit a ledger by accident.
+fn hide_from_git(state: &Path) -> io::Result<()> {
+    let ignore = state.join(".gitignore");
+    if ignore.exists() { Ok(()) } else { fs::write(ignore, "*\n") }
+}
+
+fn remember(folder: &Path, record: &Record) -> io::Result<()> {
+    let text = serde_json::to_string(record)?;
+    let beside = folder.join("run.json.new");
+    fs::write(&beside, text)?;
+    fs::rename(beside, folder.join("run.json"))
+}
+
+/// A run that died before it settled.
+#[derive(Debug)]
+pub struct DeadRun {
+    /// What its folder remembers.
+    pub record: Record,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl DeadRun {
+    /// The text of its journal, as far as it was written.
+    #[must_use]
+    pub fn journal(&self) -> String {
+        let bytes = fs::read(self.folder.join("journal")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Its hold is settled now.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn finished(mut self) -> io::Result<()> {
+        self.record.finished = true;
+        remember(&self.folder, &self.record)
+    }
+}
+
+/// Runs below `state` that took a hold, did not settle it, and are not alive any more.
+///
+/// Also clears away the folders of all but the newest finished runs.
+///
+/// # Errors
+/// When the state folder cannot be read.
+pub fn dead_runs(state: &Path) -> io::Result<Vec<DeadRun>> {
+    let mut dead = Vec::new();
+    let mut finished = Vec::new();
+    let entries = match fs::read_dir(state.join("runs")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(dead),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let folder = entry?.path();
+        let Ok(lock) = File::open(folder.join("lock")) else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue; // Alive.
+        }
+        let record = fs::read_to_string(folder.join("run.json")).ok();
+        match record.and_then(|text| serde_json::from_str::<Record>(&text).ok()) {
+            Some(record) if !record.finished => dead.push(DeadRun { record, folder, _lock: lock }),
+            Some(record) => finished.push((record.started, folder)),
+            None => {} // It died before it asked for a hold.
+        }
+    }
+    finished.sort();
+    for (_, folder) in finished.iter().rev().skip(KEPT) {
+        // Housekeeping: a folder that cannot be removed now is removed by a later run.
+        let _ = fs::remove_dir_all(folder);
+    }
+    Ok(dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(finished: bool) -> Record {
+        Record {
+            hold: HoldId::from_text("local/x/1"),
+            started: Timestamp::UNIX_EPOCH,
+            journal_is_proof: false,
+            finished,
+        }
+    }
+
+    #[test]
+    fn a_run_is_dead_when_its_lock_is_free_and_its_hold_is_open() {
+        let state = tempfile::tempdir().expect("a folder");
+        assert!(dead_runs(state.path()).expect("readable").is_empty(), "no runs yet");
+        let alive = RunFolder::create(state.path()).expect("a folder");
+        alive.remember(&record(false)).expect("written");
+        assert!(dead_runs(state.path()).expect("readable").is_empty(), "it is alive");
+        fs::write(alive.path().join("journal"), "x").expect("written");
+        drop(alive);
+        let mut dead = dead_runs(state.path()).expect("readable");
+        assert_eq!(dead.len(), 1);
+        let dead = dead.pop().expect("one");
+        assert_eq!(dead.journal(), "x");
+        dead.finished().expect("written");
+        assert!(dead_runs(state.path()).expect("readable").is_empty(), "settled");
+    }
+
+    #[test]
+    fn only_the_newest_finished_folders_are_kept() {
+        let state = tempfile::tempdir().expect("a folder");
+        for _ in 0..KEPT + 3 {
+            RunFolder::create(state.path()).and_then(|run| run.remember(&record(true))).expect("a run");
+        }
+        dead_runs(state.path()).expect("readable");
+        assert_eq!(fs::read_dir(state.path().join("runs")).expect("readable").count(), KEPT);
+    }
+}
