@@ -1,0 +1,160 @@
+//! What a run starts from: the event, the budget file, the folders, the key.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::budget::{self, Budget, LedgerChoice};
+use crate::cli::Shell;
+use crate::event::{self, Event, Kind};
+use crate::event::git::Git;
+use crate::exit::Failure;
+use crate::price::Table;
+
+/// Where the budget file lies in a repository.
+pub const BUDGET_FILE: &str = ".github/tollgate.yml";
+/// Where tollgate keeps its ledger and its runs, unless the budget file says otherwise.
+const STATE: &str = ".tollgate";
+
+/// What a run starts from.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The event it answers to.
+    pub event: Event,
+    /// The checked budget file, or the built-in defaults.
+    pub budget: Budget,
+    /// The workflow file that runs it, by path.
+    pub workflow: Option<String>,
+    /// Whether GitHub's runner reads the log.
+    pub on_actions: bool,
+    /// The repository's top folder, or the current one.
+    pub root: PathBuf,
+    /// The folder of ledger and runs.
+    pub state: PathBuf,
+}
+
+impl Inputs {
+    /// Reads everything a decision needs.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2 for an event or a budget file that cannot be used.
+    pub fn gather(shell: &mut Shell, event: Option<&Path>, budget_file: Option<&Path>) -> anyhow::Result<Self> {
+        let here = std::env::current_dir().context("the current folder cannot be told")?;
+        let env = |name: &str| shell.var(name).map(str::to_owned);
+        let event =
+            event::source::current(&env, event, &here).map_err(|error| Failure::usage(error.to_string()))?;
+        let git = Git::find(&env, &here).ok();
+        let top = git.as_ref().and_then(|git| git.line(&["rev-parse", "--show-toplevel"]));
+        let root = top.map_or(here, PathBuf::from);
+        let on_actions = shell.var("GITHUB_ACTIONS") == Some("true");
+        let workflow = shell.var("GITHUB_WORKFLOW_REF").and_then(workflow_path);
+        let budget = match find_budget(budget_file, &root, git.as_ref(), &event, on_actions)? {
+            Some((text, path)) => parse(&text, &path)?,
+            None => {
+                let note = "note: there is no budget file, so this run observes: it is metered and reported, and \
+                            nothing stops or fails.\n\nhint: `tollgate init` writes a budget file that enforces";
+                writeln!(shell.err, "{note}")?;
+                Budget::builtin()
+            }
+        };
+        let state = match &budget.ledger {
+            LedgerChoice::File(Some(path)) => root.join(path),
+            LedgerChoice::Default | LedgerChoice::File(None) => root.join(STATE),
+        };
+        Ok(Self { event, budget, workflow, on_actions, root, state })
+    }
+}
+
+/// The path in `owner/repo/.github/workflows/x.yml@refs/heads/main`.
+fn workflow_path(reference: &str) -> Option<String> {
+    let (path, _) = reference.split_once('@')?;
+    path.splitn(3, '/').nth(2).map(str::to_owned)
+}
+
+/// Reads a checked budget out of a text.
+///
+/// # Errors
+/// Every mistake, as a [`Failure`] with exit code 2.
+pub fn parse(text: &str, path: &str) -> anyhow::Result<Budget> {
+    let budget = budget::parse(text, path).map_err(|errors| Failure::usage(errors.to_string()))?;
+    let table = Table::embedded();
+    for (tier, model) in budget.models() {
+        if table.find(model).is_none() {
+            let message = format!(
+                "{path}: tiers.{tier}.model: `{model}` has no price, so no cap could hold for it\n\n\
+                 hint: write a model of the price table, such as claude-sonnet-5-5"
+            );
+            return Err(Failure::usage(message).into());
+        }
+    }
+    Ok(budget)
+}
+
+/// The budget file's text, and how to call it.
+///
+/// On a pull request in Actions the checkout holds what the pull request wrote, so the file is read from
+/// the default branch as git has it. Everywhere else the working tree is what its owner means.
+fn find_budget(
+    given: Option<&Path>,
+    root: &Path,
+    git: Option<&Git>,
+    event: &Event,
+    on_actions: bool,
+) -> anyhow::Result<Option<(String, String)>> {
+    if let Some(path) = given {
+        let text = fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("the budget file {} cannot be read: {error}", path.display()))
+        })?;
+        return Ok(Some((text, path.display().to_string())));
+    }
+    let about_a_change = matches!(
+        event.kind,
+        Kind::PullRequest | Kind::PullRequestTarget | Kind::IssueComment | Kind::ReviewComment | Kind::MergeGroup
+    );
+    if on_actions && about_a_change {
+        return from_default_branch(git, event);
+    }
+    match fs::read_to_string(root.join(BUDGET_FILE)) {
+        Ok(text) => Ok(Some((text, BUDGET_FILE.to_owned()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::usage(format!("{BUDGET_FILE} cannot be read: {error}")).into()),
+    }
+}
+
+fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Option<(String, String)>> {
+    let branch = format!("refs/remotes/origin/{}", event.default_branch);
+    let commit = git.and_then(|git| git.line(&["rev-parse", "--verify", "--quiet", &format!("{branch}^{{commit}}")]));
+    let (Some(git), Some(commit)) = (git, commit) else {
+        let message = format!(
+            "the budget file is read from the default branch, and this checkout does not have \
+             origin/{}\n\nhint: give `fetch-depth: 0` to actions/checkout, or name a trusted file with --budget-file",
+            event.default_branch
+        );
+        return Err(Failure::usage(message).into());
+    };
+    if git.line(&["cat-file", "-e", &format!("{commit}:{BUDGET_FILE}")]).is_none() {
+        return Ok(None);
+    }
+    let text = git.run(&["cat-file", "blob", &format!("{commit}:{BUDGET_FILE}")])?;
+    let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
+    let short = commit.get(..12).unwrap_or(&commit);
+    Ok(Some((text, format!("{BUDGET_FILE} at {short}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workflow_is_the_path_inside_the_repository() {
+        for (reference, path) in [
+            ("o/r/.github/workflows/x.yml@refs/heads/main", Some(".github/workflows/x.yml")),
+            ("o/r/.github/workflows/x.yml", None),
+            ("@", None),
+        ] {
+            assert_eq!(workflow_path(reference).as_deref(), path, "{reference}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The one place that waits on the agent, the meter, the signals and the clock at once.
+//!
+//! Whatever ends a run, the order is the same: seal the meter, end the agent, drain. A run that is
+//! sealed first cannot spend while it is being counted.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind};
+use tokio::time::{Instant, sleep_until};
+
+use crate::agent::process::{Ended, Exit, Patience, Running};
+use crate::meter::{Meter, Phase, Snapshot, Totals};
+
+/// How long an agent may go on after it was told that the cap is reached, before it is ended.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+/// How long requests in flight may take to end once the agent is gone; the rest counts at its bound.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// What ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The agent exited by itself.
+    Itself {
+        /// With exit code 0.
+        success: bool,
+    },
+    /// The agent was told to stop at the cap and went on, so it was ended.
+    Overstayed,
+    /// Its time was up.
+    TimeUp,
+    /// A signal came.
+    Cancelled(Signal),
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Supervised {
+    /// What ended it.
+    pub end: End,
+    /// What became of the agent's processes.
+    pub agent: Ended,
+    /// What it spent.
+    pub totals: Totals,
+}
+
+/// The signals that cancel a run. Made before the hold is taken, so that none is missed.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one. Safe to cancel.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+        }
+    }
+}
+
+/// Waits until the run is over, whatever ends it, and counts it. `watch` sees every change on the way.
+pub async fn run(
+    mut agent: Running,
+    meter: Meter,
+    signals: &mut Signals,
+    mut watch: impl FnMut(&Snapshot),
+) -> Supervised {
+    let end = wait(&mut agent, &meter, signals, &mut watch).await;
+    meter.seal();
+    let patience = match end {
+        End::Cancelled(_) => Patience::HURRIED,
+        End::Itself { .. } | End::Overstayed | End::TimeUp => Patience::GENTLE,
+    };
+    let agent = agent.end(patience).await;
+    let totals = meter.drain(DRAIN).await;
+    Supervised { end, agent, totals }
+}
+
+async fn wait(
+    agent: &mut Running,
+    meter: &Meter,
+    signals: &mut Signals,
+    watch: &mut impl FnMut(&Snapshot),
+) -> End {
+    let mut snapshots = meter.snapshot();
+    let mut overstays = None;
+    loop {
+        let overstayed = async {
+            match overstays {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => return End::Cancelled(signal),
+            exit = agent.exited() => {
+                return match exit {
+                    Exit::Itself(status) => End::Itself { success: status.success() },
+                    Exit::TimeUp => End::TimeUp,
+                };
+            }
+            () = overstayed => return End::Overstayed,
+            Ok(()) = snapshots.changed() => {
+                let snapshot = *snapshots.borrow_and_update();
+                if snapshot.phase >= Phase::Stopped && overstays.is_none() {
+                    overstays = Some(Instant::now() + STOP_GRACE);
+                }
+                watch(&snapshot);
+            }
+        }
+    }
+}
