@@ -1,4 +1,78 @@
 //! The event that a run answers to, as one value.
+//!
+//! [`github`] reads the payloads that GitHub sends, [`line`] one line of `tollgate classify --input`,
+//! [`local`] the git repository that tollgate was started in, through [`git`]. [`source`] picks among
+//! them, and is the only place here that looks at the environment. `classify` decides on the value.
+
+pub mod git;
+pub mod github;
+mod json;
+pub mod line;
+pub mod local;
+pub mod source;
+
+pub use source::{Env, current};
+
+/// The longest text kept of a title, a body, a comment or an input, in bytes. GitHub's own limit is
+/// 65,536 characters; what a payload holds beyond this is cut.
+pub const TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// The most changed files kept by name; `files_total` counts all. GitHub lists no more either.
+pub const FILES_MAX: usize = 3_000;
+
+/// Why there is no event. The user's mistake or the repository's state, except for [`EventError::Git`].
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// An event that tollgate has no answer to.
+    #[error(
+        "the event `{0}` is not supported\n\nhint: run tollgate on one of {list}, or pass a payload of one with --event FILE",
+        list = github::supported()
+    )]
+    Unsupported(String),
+    /// The payload is not JSON.
+    #[error("the event payload is not valid JSON: {0}")]
+    Json(serde_json::Error),
+    /// Something that every such document has is missing, or is of another type.
+    #[error("the {document} has no {what} at {pointer}")]
+    Missing {
+        /// What was read, such as "`push` payload".
+        document: String,
+        /// What kind of value belongs there.
+        what: &'static str,
+        /// Where, as a JSON pointer.
+        pointer: String,
+    },
+    /// A payload of unknown kind.
+    #[error(
+        "cannot tell from its shape which event this payload is\n\nhint: set GITHUB_EVENT_NAME to one of {list}",
+        list = github::supported()
+    )]
+    UnknownShape,
+    /// The file with the payload cannot be read.
+    #[error("cannot read the event payload {path}: {error}")]
+    Read {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The payload is longer than any that GitHub sends.
+    #[error("the event payload {path} is larger than {max} MiB, which no payload of GitHub is")]
+    TooLarge {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// The limit, in MiB.
+        max: u64,
+    },
+    /// GitHub Actions without a payload.
+    #[error(
+        "GITHUB_EVENT_NAME is `{0}`, but GITHUB_EVENT_PATH is not set\n\nhint: pass the payload with --event FILE"
+    )]
+    NoPayload(String),
+    /// The local repository cannot be read.
+    #[error(transparent)]
+    Git(#[from] git::GitError),
+}
 
 /// A person or a bot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,7 +82,19 @@ pub struct Person {
     /// Whether it is a bot.
     pub bot: bool,
     /// How the forge relates it to the repository (`OWNER`, `MEMBER`, `COLLABORATOR`, `CONTRIBUTOR`, …).
+    /// `None` where the source has no such notion, as in a local repository.
     pub association: Option<String>,
+}
+
+impl Person {
+    /// Whether what this person writes may choose a task and lower the stakes: people who may write to
+    /// the repository. GitHub names those `OWNER`, `MEMBER` and `COLLABORATOR`.
+    #[must_use]
+    pub fn trusted(&self) -> bool {
+        self.association
+            .as_deref()
+            .is_none_or(|relation| matches!(relation, "OWNER" | "MEMBER" | "COLLABORATOR"))
+    }
 }
 
 /// What happened.
@@ -32,6 +118,26 @@ pub enum Kind {
     MergeGroup,
     /// No forge: the repository that tollgate was started in.
     Local,
+}
+
+impl Kind {
+    /// Every event of GitHub that is understood, with its name there.
+    pub const GITHUB: [(&'static str, Kind); 8] = [
+        ("pull_request", Kind::PullRequest),
+        ("pull_request_target", Kind::PullRequestTarget),
+        ("issue_comment", Kind::IssueComment),
+        ("pull_request_review_comment", Kind::ReviewComment),
+        ("workflow_dispatch", Kind::WorkflowDispatch),
+        ("schedule", Kind::Schedule),
+        ("push", Kind::Push),
+        ("merge_group", Kind::MergeGroup),
+    ];
+
+    /// The event's name at GitHub, or `local`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::GITHUB.iter().find(|(_, kind)| *kind == self).map_or("local", |(name, _)| name)
+    }
 }
 
 /// A changed file.
@@ -62,7 +168,9 @@ pub struct Change {
     pub branch: String,
     /// The branch it goes to.
     pub base: String,
-    /// Its newest commit.
+    /// The commit it starts from, or the tip of the base branch; empty where unknown.
+    pub base_sha: String,
+    /// Its newest commit; empty where unknown.
     pub head_sha: String,
     /// It comes from another repository.
     pub fork: bool,

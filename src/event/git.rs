@@ -1,0 +1,186 @@
+//! The system's `git`, found once, run without anything that could change what it does or make it wait.
+//!
+//! Repositories are data here, and may be hostile: hooks, file-system monitors, external diff drivers,
+//! pagers and prompts are off, nothing is fetched, and nothing is written.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::source::Env;
+
+/// Variables that git may see; everything else is gone, `GIT_DIR` and its kin above all.
+const PASSED: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "TMPDIR",
+    "SYSTEMROOT",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CEILING_DIRECTORIES",
+];
+
+/// Variables that git always gets.
+const FIXED: [(&str, &str); 5] = [
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_PAGER", "cat"),
+    ("LC_ALL", "C"),
+];
+
+/// Options that overrule whatever the repository's own configuration says.
+const OPTIONS: [&str; 12] = [
+    "--no-pager",
+    "--literal-pathspecs",
+    "-c",
+    "core.quotepath=off",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "log.showSignature=false",
+    "-c",
+    "diff.renameLimit=2000",
+];
+
+/// Why git gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no git.
+    #[error("git is not on PATH\n\nhint: install git, or pass an event with --event FILE")]
+    NotFound,
+    /// The folder is in no repository.
+    #[error(
+        "{0} is not in a git repository\n\nhint: start tollgate in one, or pass an event with --event FILE"
+    )]
+    NotARepository(PathBuf),
+    /// Git refuses to read a repository of another user.
+    #[error(
+        "git does not trust the repository at {dir}, because another user owns it\n\nhint: if you do, run git config --global --add safe.directory '{dir}'"
+    )]
+    Owner {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The repository is empty.
+    #[error(
+        "the repository at {0} has no commits\n\nhint: commit something first, or pass an event with --event FILE"
+    )]
+    NoCommits(PathBuf),
+    /// Git could not be started.
+    #[error("{program} cannot be started: {error}")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Git failed for another reason.
+    #[error("git {command} failed in {dir}: {message}")]
+    Failed {
+        /// The subcommand.
+        command: String,
+        /// Where.
+        dir: PathBuf,
+        /// Its first line on stderr.
+        message: String,
+    },
+}
+
+/// A git that works in one folder.
+#[derive(Clone, Debug)]
+pub struct Git {
+    program: PathBuf,
+    dir: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Git {
+    /// Finds git on `PATH`, for use in `dir`. Relative entries of `PATH` are passed over: a repository
+    /// must not bring its own git.
+    ///
+    /// # Errors
+    /// [`GitError::NotFound`].
+    pub fn find(env: Env<'_>, dir: &Path) -> Result<Self, GitError> {
+        let path = env("PATH").unwrap_or_default();
+        let name = format!("git{}", std::env::consts::EXE_SUFFIX);
+        let program = std::env::split_paths(&path)
+            .filter(|entry| entry.is_absolute())
+            .map(|entry| entry.join(&name))
+            .find(|candidate| is_executable(candidate))
+            .ok_or(GitError::NotFound)?;
+        let environment = PASSED.iter().filter_map(|name| Some((*name, env(name)?))).collect();
+        Ok(Self { program, dir: dir.to_owned(), environment })
+    }
+
+    /// The absolute path of the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The folder it works in.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs git and returns what it wrote on stdout.
+    ///
+    /// # Errors
+    /// Git cannot be started or fails; ownership and "not a repository" have errors of their own.
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Vec<u8>, GitError> {
+        let output = self.output(args)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if stderr.contains("dubious ownership") {
+            return Err(GitError::Owner { dir: self.dir.clone() });
+        }
+        if stderr.contains("not a git repository") {
+            return Err(GitError::NotARepository(self.dir.clone()));
+        }
+        Err(GitError::Failed {
+            command: args.first().map_or_else(String::new, |arg| arg.as_ref().to_string_lossy().into_owned()),
+            dir: self.dir.clone(),
+            message: stderr.lines().next().unwrap_or("it did not say why").to_owned(),
+        })
+    }
+
+    /// Runs git for a one-line answer; `None` where it fails or says nothing.
+    #[must_use]
+    pub fn line<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
+        let stdout = self.run(args).ok()?;
+        let text = String::from_utf8_lossy(&stdout).trim_end_matches(['\n', '\r']).to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn output<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Output, GitError> {
+        Command::new(&self.program)
+            .args(OPTIONS)
+            .args(args)
+            .current_dir(&self.dir)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(FIXED)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| GitError::Start { program: self.program.clone(), error })
+    }
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}
