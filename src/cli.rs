@@ -22,31 +22,8 @@ const EXIT_CODES: &str = "Exit codes: 0 pass · 1 tollgate failed · 2 usage, bu
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an agent under a cap, settle, report, and say whether the check passes
-    Run(commands::run::Args),
-    /// Say what is asked for and what a mistake would cost, with the reasons
-    Classify(commands::classify::Args),
     /// Price usage objects or event streams
     Cost(commands::cost::Args),
-    /// Check the budget file, and say in plain words what it means
-    Check(commands::check::Args),
-    /// Write a starter budget file and workflow
-    Init(commands::init::Args),
-    /// Say whether this event's budgets are within their limits; runs no agent
-    Gate(commands::gate::Args),
-    /// Look after the ledger
-    Ledger(commands::ledger::Args),
-    /// Run the meter alone
-    Meter(commands::meter::Args),
-    /// The built-in agent of `run --simulate`
-    #[command(hide = true)]
-    SimulateAgent(commands::simulate::AgentArgs),
-    /// Serve the simulated provider on its own
-    #[command(hide = true)]
-    SimulateProvider(commands::simulate::ProviderArgs),
-    /// Print the JSON Schema of the budget file
-    #[command(hide = true)]
-    Schema,
 }
 
 /// The process's surroundings: read once, so that everything below is given its environment.
@@ -98,24 +75,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
     match command {
-        Command::Run(args) => block_on(commands::run::run(args, shell)),
-        Command::Classify(args) => commands::classify::run(&args, shell),
         Command::Cost(args) => commands::cost::run(&args, &mut shell.out, &mut shell.err),
-        Command::Check(args) => commands::check::run(&args, &mut shell.out, &mut shell.err),
-        Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
-        Command::Gate(args) => commands::gate::run(&args, shell),
-        Command::Ledger(args) => commands::ledger::run(&args, &mut shell.out, &mut shell.err),
-        Command::Meter(args) => block_on(commands::meter::run(&args, shell)),
-        Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
-        Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
-        Command::Schema => {
-            write!(shell.out, "{}", crate::budget::schema::json())?;
-            Ok(exit::PASS)
-        }
     }
 }
 
-/// One thread: a proxy on loopback is faster on one than on two, and nothing here computes for long.
-fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
-}

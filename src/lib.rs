@@ -5,8 +5,10 @@
 pub mod agent;
 pub mod budget;
 pub mod classify;
+pub mod cli;
 pub mod commands;
 pub mod event;
+pub mod exit;
 pub mod id;
 pub mod ledger;
 pub mod meter;
