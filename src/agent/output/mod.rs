@@ -1,0 +1,345 @@
+//! What an agent says: passed on live, line by line, and its last words kept.
+//!
+//! A thread for each stream reads, cleans ([`clean`], [`redact`]) and writes, so that a slow log slows
+//! the agent down and never the runtime that streams answers. [`Log`] is the one door to the log while
+//! an agent runs: it keeps lines whole, and on GitHub Actions switches workflow commands off around the
+//! agent's. That is the second fence; the first is that no line of the agent's is a command.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::id::random_hex;
+
+mod claude;
+mod clean;
+mod lines;
+mod redact;
+
+#[cfg(test)]
+pub(in crate::agent) mod tests;
+
+use lines::{Line, Lines};
+pub use redact::Redactor;
+
+/// The longest line that is shown, in bytes.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// The longest JSON line that is read, in bytes: it may carry a whole file.
+const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most of one stream that is shown, in bytes; what comes after is read and dropped.
+const SHOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most that is kept of an agent's last words, in bytes.
+const LAST_BYTES_MAX: usize = 64 * 1024;
+
+/// What a stream looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text for people.
+    Plain,
+    /// Claude Code's `--output-format stream-json`.
+    ClaudeStream,
+}
+
+/// What an agent has said, cleaned and without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its last words, at most 64 KiB: the result or the last text where the format tells, else the end
+    /// of the stream.
+    pub text: String,
+    /// The error that it reported in its own format.
+    pub error: Option<String>,
+    /// Whether the stream was still open when waiting for it ended.
+    pub unfinished: bool,
+}
+
+/// The live log. Clones write to the same one.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    out: Box<dyn Write + Send>,
+    fence: Fence,
+}
+
+/// Whether the runner listens to workflow commands right now.
+enum Fence {
+    /// There is no runner.
+    None,
+    /// It listens.
+    Down,
+    /// It listens to nothing but this token.
+    Up(String),
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+impl Log {
+    /// A log that writes to `out`; `on_actions` says that GitHub's runner reads it.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>, on_actions: bool) -> Self {
+        let fence = if on_actions { Fence::Down } else { Fence::None };
+        Self { inner: Arc::new(Mutex::new(Inner { out, fence })) }
+    }
+
+    /// Writes tollgate's own text, workflow commands included. A line end is added.
+    pub fn own(&self, text: &str) {
+        let mut inner = self.lock();
+        inner.lower();
+        inner.write(text);
+        inner.write("\n");
+        inner.flush();
+    }
+
+    /// Lets the runner listen again. For after the agent has ended.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        inner.lower();
+        inner.flush();
+    }
+
+    /// Writes lines of an agent, already defused.
+    fn agent(&self, lines: &str) {
+        let mut inner = self.lock();
+        inner.raise();
+        inner.write(lines);
+        inner.flush();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A writer that panicked has at worst lost a line.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn raise(&mut self) {
+        if matches!(self.fence, Fence::Down) {
+            // A new token each time: the agent may be able to read the log.
+            let token = random_hex(16);
+            self.write(&format!("::stop-commands::{token}\n"));
+            self.fence = Fence::Up(token);
+        }
+    }
+
+    fn lower(&mut self) {
+        if let Fence::Up(token) = &self.fence {
+            let line = format!("::{token}::\n");
+            self.write(&line);
+            self.fence = Fence::Down;
+        }
+    }
+
+    /// A log that cannot be written (a closed pipe) is no reason to stop an agent.
+    fn write(&mut self, text: &str) {
+        let _ = self.out.write_all(text.as_bytes());
+    }
+
+    fn flush(&mut self) {
+        let _ = self.out.flush();
+    }
+}
+
+/// One stream of an agent: bytes in, lines to show out, the last words kept. No I/O.
+pub(super) struct Speech {
+    lines: Lines,
+    redactor: Arc<Redactor>,
+    kind: Kind,
+    shown: usize,
+    /// Bytes that came after the most that is shown.
+    hidden: u64,
+}
+
+enum Kind {
+    Plain(Tail),
+    Claude(claude::Transcript),
+}
+
+impl Speech {
+    pub(super) fn new(format: Format, redactor: &Arc<Redactor>) -> Self {
+        // A secret that a cut would go through must be seen whole to be masked.
+        let beyond = redactor.longest();
+        let (kind, bytes_max) = match format {
+            Format::Plain => (Kind::Plain(Tail::default()), LINE_BYTES_MAX + beyond),
+            Format::ClaudeStream => (Kind::Claude(claude::Transcript::default()), JSON_BYTES_MAX),
+        };
+        Self { lines: Lines::new(bytes_max), redactor: Arc::clone(redactor), kind, shown: 0, hidden: 0 }
+    }
+
+    /// Takes the next bytes; what is to be shown is added to `out`, in whole lines.
+    pub(super) fn feed(&mut self, chunk: &[u8], out: &mut String) {
+        let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
+        lines.feed(chunk, |line| self.line(line, out));
+        self.lines = lines;
+    }
+
+    /// Takes the end of the stream.
+    pub(super) fn finish(mut self, out: &mut String) -> Said {
+        let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
+        lines.finish(|line| self.line(line, out));
+        if self.hidden > 0 {
+            out.push_str(&format!("… {} more bytes of output were not shown\n", self.hidden));
+        }
+        let (text, error) = match self.kind {
+            Kind::Plain(tail) => (tail.text(&self.redactor), None),
+            Kind::Claude(transcript) => {
+                let (text, error) = transcript.into_said();
+                let cleaned = |text: String| last_words(&cleaned(&text, &self.redactor));
+                (cleaned(text), error.map(cleaned))
+            }
+        };
+        Said { text, error, unfinished: false }
+    }
+
+    fn line(&mut self, line: Line<'_>, out: &mut String) {
+        let mut lines: Vec<String> = Vec::new();
+        match &mut self.kind {
+            Kind::Plain(tail) => {
+                tail.push(line.bytes);
+                if self.shown >= SHOWN_BYTES_MAX {
+                    self.hidden += line.bytes.len() as u64 + line.cut + 1;
+                    return;
+                }
+                lines.push(shown_line(line.bytes, line.cut, &self.redactor));
+            }
+            Kind::Claude(_) if line.cut > 0 => {
+                let bytes = line.bytes.len() as u64 + line.cut;
+                lines.push(format!("… a message of {bytes} bytes was not shown"));
+            }
+            Kind::Claude(transcript) => {
+                let redactor = &self.redactor;
+                transcript.hear(&String::from_utf8_lossy(line.bytes), &mut |text| {
+                    let mut split = Lines::new(LINE_BYTES_MAX + redactor.longest());
+                    let mut keep = |line: Line<'_>| lines.push(shown_line(line.bytes, line.cut, redactor));
+                    split.feed(text.as_bytes(), &mut keep);
+                    split.finish(&mut keep);
+                });
+            }
+        }
+        for line in lines {
+            if self.shown < SHOWN_BYTES_MAX {
+                self.shown += line.len() + 1;
+                out.push_str(&line);
+                out.push('\n');
+            } else {
+                self.hidden += line.len() as u64 + 1;
+            }
+        }
+    }
+}
+
+/// One line as it may be shown: visible, without secrets, no longer than it may be, and no command.
+fn shown_line(bytes: &[u8], cut: u64, redactor: &Redactor) -> String {
+    let mut text = clean::visible(bytes).into_owned();
+    redactor.redact(&mut text);
+    let end = text.floor_char_boundary(LINE_BYTES_MAX);
+    let cut = cut + (text.len() - end) as u64;
+    text.truncate(end);
+    let mut text = clean::defused(&text).into_owned();
+    if cut > 0 {
+        text.push_str(&format!(" … {cut} more bytes"));
+    }
+    text
+}
+
+/// A text of several lines, visible and without secrets. Commands are left: it is no log line.
+fn cleaned(text: &str, redactor: &Redactor) -> String {
+    let lines: Vec<_> = text.lines().map(|line| clean::visible(line.as_bytes())).collect();
+    let mut text = lines.join("\n");
+    redactor.redact(&mut text);
+    text
+}
+
+/// The end of a text, at most 64 KiB.
+fn last_words(text: &str) -> String {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(LAST_BYTES_MAX));
+    text[start..].trim().to_owned()
+}
+
+/// The last lines of a stream, raw: they are cleaned once, at the end.
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: &[u8]) {
+        // A line that leaves makes room for the one that comes, without a new allocation.
+        let mut room = Vec::new();
+        while self.bytes + line.len() + 1 > LAST_BYTES_MAX {
+            let Some(gone) = self.lines.pop_front() else { break };
+            self.bytes -= gone.len() + 1;
+            room = gone;
+        }
+        room.clear();
+        room.extend_from_slice(line);
+        self.bytes += line.len() + 1;
+        self.lines.push_back(room);
+    }
+
+    fn text(&self, redactor: &Redactor) -> String {
+        let lines: Vec<_> = self.lines.iter().map(|line| clean::visible(line)).collect();
+        let mut text = lines.join("\n");
+        redactor.redact(&mut text);
+        last_words(&text)
+    }
+}
+
+/// A thread that listens to one stream.
+#[derive(Debug)]
+pub(super) struct Pump {
+    said: oneshot::Receiver<Said>,
+}
+
+/// Starts to listen to a stream until its end.
+pub(super) fn pump(from: OwnedFd, format: Format, redactor: &Arc<Redactor>, log: &Log) -> io::Result<Pump> {
+    let (tell, said) = oneshot::channel();
+    let mut from = File::from(from);
+    let mut speech = Speech::new(format, redactor);
+    let log = log.clone();
+    std::thread::Builder::new().name("agent output".to_owned()).spawn(move || {
+        let mut chunk = vec![0_u8; 64 * 1024];
+        let mut out = String::new();
+        loop {
+            match from.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => speech.feed(&chunk[..count], &mut out),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A pipe does not fail; if it did, there would be no more to hear.
+                Err(_) => break,
+            }
+            if !out.is_empty() {
+                log.agent(&out);
+                out.clear();
+            }
+        }
+        let said = speech.finish(&mut out);
+        if !out.is_empty() {
+            log.agent(&out);
+        }
+        // Nobody waits for it where the run was dropped.
+        let _ = tell.send(said);
+    })?;
+    Ok(Pump { said })
+}
+
+impl Pump {
+    /// What was said, once the stream has ended, or nothing when that takes longer than `time`.
+    pub(super) async fn finish(self, time: Duration) -> Said {
+        match tokio::time::timeout(time, self.said).await {
+            Ok(Ok(said)) => said,
+            _ => Said { unfinished: true, ..Said::default() },
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! How well the provider's key is kept from the agent, claimed only as far as it is true.
+//!
+//! An agent of the same user could read tollgate's memory. A process that is not dumpable refuses that
+//! to everybody but root; so it is worth something exactly where the agent cannot become root.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// The isolation reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// The agent could read this process' memory if it tried.
+    None {
+        /// Why, as the end of a sentence.
+        reason: String,
+    },
+    /// Same user, but the system refuses the agent to read this process.
+    Hardened,
+}
+
+impl Isolation {
+    /// The level's name in outputs.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Isolation::None { .. } => "none",
+            Isolation::Hardened => "hardened",
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Isolation::None { reason } => write!(f, "none ({reason})"),
+            Isolation::Hardened => f.write_str("hardened (the agent cannot read this process)"),
+        }
+    }
+}
+
+/// What decides the level.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each asked for once")]
+struct Facts {
+    /// This process could be made unreadable to others of its user.
+    undumpable: bool,
+    root: bool,
+    /// Capabilities that a child keeps across exec.
+    ambient_capabilities: bool,
+    passwordless_sudo: bool,
+    docker_socket: bool,
+}
+
+impl Facts {
+    fn level(self) -> Isolation {
+        let reason = match self {
+            Facts { undumpable: false, .. } => "the system cannot protect a process' memory",
+            Facts { root: true, .. } => "the agent runs as root",
+            Facts { ambient_capabilities: true, .. } => "the agent inherits capabilities",
+            Facts { passwordless_sudo: true, .. } => "the agent can use sudo without a password",
+            Facts { docker_socket: true, .. } => "the agent can use the Docker socket",
+            _ => return Isolation::Hardened,
+        };
+        Isolation::None { reason: reason.to_owned() }
+    }
+}
+
+/// Makes this process unreadable to others of its user, and says what that is worth here.
+pub async fn harden() -> Isolation {
+    let root = rustix::process::geteuid().is_root();
+    let facts = Facts {
+        undumpable: undump(),
+        root,
+        ambient_capabilities: !root && has_ambient_capabilities(),
+        passwordless_sudo: !root && sudo_works().await,
+        docker_socket: !root && docker_socket(Path::new("/var/run/docker.sock")),
+    };
+    facts.level()
+}
+
+#[cfg(target_os = "linux")]
+fn undump() -> bool {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn undump() -> bool {
+    false
+}
+
+fn has_ambient_capabilities() -> bool {
+    // Unreadable counts as having some: nothing is claimed that is not known.
+    std::fs::read_to_string("/proc/self/status").map_or(true, |status| ambient(&status))
+}
+
+fn ambient(status: &str) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapAmb:"));
+    set.is_none_or(|set| set.trim().bytes().any(|digit| digit != b'0'))
+}
+
+async fn sudo_works() -> bool {
+    let mut command = tokio::process::Command::new("sudo");
+    command.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match tokio::time::timeout(Duration::from_secs(2), command.kill_on_drop(true).status()).await {
+        Ok(Ok(status)) => status.success(),
+        // No sudo there.
+        Ok(Err(_)) => false,
+        // No answer in time is no proof that it would not work.
+        Err(_) => true,
+    }
+}
+
+fn docker_socket(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: Facts = Facts {
+        undumpable: true,
+        root: false,
+        ambient_capabilities: false,
+        passwordless_sudo: false,
+        docker_socket: false,
+    };
+
+    #[test]
+    fn nothing_is_claimed_that_the_agent_could_undo() {
+        for (facts, shown) in [
+            (SOUND, "hardened (the agent cannot read this process)"),
+            (Facts { undumpable: false, ..SOUND }, "none (the system cannot protect a process' memory)"),
+            (Facts { root: true, ..SOUND }, "none (the agent runs as root)"),
+            (Facts { ambient_capabilities: true, ..SOUND }, "none (the agent inherits capabilities)"),
+            (Facts { passwordless_sudo: true, ..SOUND }, "none (the agent can use sudo without a password)"),
+            (Facts { docker_socket: true, ..SOUND }, "none (the agent can use the Docker socket)"),
+        ] {
+            assert_eq!(facts.level().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn capabilities_that_a_child_keeps_are_seen() {
+        assert!(!ambient("Name:\tx\nCapAmb:\t0000000000000000\nSeccomp:\t0\n"));
+        assert!(ambient("CapAmb:\t0000000000080000\n"));
+        assert!(ambient("no such line"));
+    }
+}
