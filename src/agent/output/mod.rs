@@ -173,7 +173,14 @@ impl Speech {
             Format::Plain => (Kind::Plain(Tail::default()), LINE_BYTES_MAX + beyond),
             Format::ClaudeStream => (Kind::Claude(claude::Transcript::default()), JSON_BYTES_MAX),
         };
-        Self { lines: Lines::new(bytes_max), redactor: Arc::clone(redactor), kind, shown: 0, flooded: false, heard: 0 }
+        Self {
+            lines: Lines::new(bytes_max),
+            redactor: Arc::clone(redactor),
+            kind,
+            shown: 0,
+            flooded: false,
+            heard: 0,
+        }
     }
 
     /// Takes the next bytes; what is to be shown is added to `out`, in whole lines.
