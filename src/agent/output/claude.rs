@@ -169,7 +169,8 @@ fn blocks(content: &serde_json::Value) -> Vec<Block> {
 
 /// The one field of a tool's input that says most, on one line.
 fn shown_input(input: &serde_json::Value) -> String {
-    let fields = ["command", "file_path", "path", "pattern", "url", "query", "description", "prompt", "skill"];
+    let fields =
+        ["command", "file_path", "path", "pattern", "url", "query", "description", "prompt", "skill"];
     let telling = fields.iter().find_map(|field| input.get(field)?.as_str());
     match telling {
         Some(text) => format!(": {}", first_line(text)),
@@ -250,8 +251,12 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_format_is_shown_as_it_is() {
-        let (shown, said) =
-            heard(&["warning: x", "", r#"{"type":"assistant"}"#, r#"{"type":"result","is_error":true,"subtype":"error_max_turns"}"#]);
+        let (shown, said) = heard(&[
+            "warning: x",
+            "",
+            r#"{"type":"assistant"}"#,
+            r#"{"type":"result","is_error":true,"subtype":"error_max_turns"}"#,
+        ]);
         assert_eq!(
             shown,
             ["warning: x", r#"{"type":"assistant"}"#, "✗ the agent ended with an error: error_max_turns"]

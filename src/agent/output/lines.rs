@@ -82,7 +82,8 @@ mod tests {
     fn split(chunks: &[&[u8]], bytes_max: usize) -> Vec<(String, u64)> {
         let mut lines = Lines::new(bytes_max);
         let mut found = Vec::new();
-        let mut keep = |line: Line<'_>| found.push((String::from_utf8_lossy(line.bytes).into_owned(), line.cut));
+        let mut keep =
+            |line: Line<'_>| found.push((String::from_utf8_lossy(line.bytes).into_owned(), line.cut));
         for chunk in chunks {
             lines.feed(chunk, &mut keep);
         }
@@ -101,7 +102,8 @@ mod tests {
             ("a\n\nb", vec!["a", "", "b"]),
             ("a\r\r\nb", vec!["a", "", "b"]),
         ] {
-            let found: Vec<String> = split(&[text.as_bytes()], 100).into_iter().map(|(line, _)| line).collect();
+            let found: Vec<String> =
+                split(&[text.as_bytes()], 100).into_iter().map(|(line, _)| line).collect();
             assert_eq!(found, expected, "{text:?}");
         }
     }

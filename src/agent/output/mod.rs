@@ -5,7 +5,6 @@
 //! an agent runs: it keeps lines whole, and on GitHub Actions switches workflow commands off around the
 //! agent's. That is the second fence; the first is that no line of the agent's is a command.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -156,8 +155,9 @@ pub(super) struct Speech {
     redactor: Arc<Redactor>,
     kind: Kind,
     shown: usize,
-    /// Bytes that came after the most that is shown.
-    hidden: u64,
+    /// Whether there was more than is shown.
+    flooded: bool,
+    heard: u64,
 }
 
 enum Kind {
@@ -173,11 +173,25 @@ impl Speech {
             Format::Plain => (Kind::Plain(Tail::default()), LINE_BYTES_MAX + beyond),
             Format::ClaudeStream => (Kind::Claude(claude::Transcript::default()), JSON_BYTES_MAX),
         };
-        Self { lines: Lines::new(bytes_max), redactor: Arc::clone(redactor), kind, shown: 0, hidden: 0 }
+        Self {
+            lines: Lines::new(bytes_max),
+            redactor: Arc::clone(redactor),
+            kind,
+            shown: 0,
+            flooded: false,
+            heard: 0,
+        }
     }
 
     /// Takes the next bytes; what is to be shown is added to `out`, in whole lines.
     pub(super) fn feed(&mut self, chunk: &[u8], out: &mut String) {
+        self.heard += chunk.len() as u64;
+        if let Kind::Plain(tail) = &mut self.kind {
+            tail.push(chunk);
+            if self.flooded {
+                return;
+            }
+        }
         let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
         lines.feed(chunk, |line| self.line(line, out));
         self.lines = lines;
@@ -187,8 +201,9 @@ impl Speech {
     pub(super) fn finish(mut self, out: &mut String) -> Said {
         let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
         lines.finish(|line| self.line(line, out));
-        if self.hidden > 0 {
-            out.push_str(&format!("… {} more bytes of output were not shown\n", self.hidden));
+        if self.flooded {
+            let (heard, shown) = (self.heard, SHOWN_BYTES_MAX / 1024 / 1024);
+            out.push_str(&format!("… of {heard} bytes of output only the first {shown} MiB are shown\n"));
         }
         let (text, error) = match self.kind {
             Kind::Plain(tail) => (tail.text(&self.redactor), None),
@@ -204,14 +219,8 @@ impl Speech {
     fn line(&mut self, line: Line<'_>, out: &mut String) {
         let mut lines: Vec<String> = Vec::new();
         match &mut self.kind {
-            Kind::Plain(tail) => {
-                tail.push(line.bytes);
-                if self.shown >= SHOWN_BYTES_MAX {
-                    self.hidden += line.bytes.len() as u64 + line.cut + 1;
-                    return;
-                }
-                lines.push(shown_line(line.bytes, line.cut, &self.redactor));
-            }
+            Kind::Plain(_) if self.flooded => return,
+            Kind::Plain(_) => lines.push(shown_line(line.bytes, line.cut, &self.redactor)),
             Kind::Claude(_) if line.cut > 0 => {
                 let bytes = line.bytes.len() as u64 + line.cut;
                 lines.push(format!("… a message of {bytes} bytes was not shown"));
@@ -232,7 +241,7 @@ impl Speech {
                 out.push_str(&line);
                 out.push('\n');
             } else {
-                self.hidden += line.len() as u64 + 1;
+                self.flooded = true;
             }
         }
     }
@@ -266,30 +275,44 @@ fn last_words(text: &str) -> String {
     text[start..].trim().to_owned()
 }
 
-/// The last lines of a stream, raw: they are cleaned once, at the end.
+/// The last bytes of a stream, raw: they are cleaned once, at the end.
 #[derive(Debug, Default)]
 struct Tail {
-    lines: VecDeque<Vec<u8>>,
-    bytes: usize,
+    bytes: Vec<u8>,
+    /// Whether there was something before them.
+    cut: bool,
 }
 
 impl Tail {
-    fn push(&mut self, line: &[u8]) {
-        // A line that leaves makes room for the one that comes, without a new allocation.
-        let mut room = Vec::new();
-        while self.bytes + line.len() + 1 > LAST_BYTES_MAX {
-            let Some(gone) = self.lines.pop_front() else { break };
-            self.bytes -= gone.len() + 1;
-            room = gone;
+    fn push(&mut self, chunk: &[u8]) {
+        let kept = &chunk[chunk.len().saturating_sub(LAST_BYTES_MAX)..];
+        self.bytes.extend_from_slice(kept);
+        self.cut |= kept.len() < chunk.len();
+        // Moved rarely, so that small chunks cost no more than their bytes.
+        if self.bytes.len() > 4 * LAST_BYTES_MAX {
+            self.trim();
         }
-        room.clear();
-        room.extend_from_slice(line);
-        self.bytes += line.len() + 1;
-        self.lines.push_back(room);
     }
 
-    fn text(&self, redactor: &Redactor) -> String {
-        let lines: Vec<_> = self.lines.iter().map(|line| clean::visible(line)).collect();
+    fn trim(&mut self) {
+        let gone = self.bytes.len().saturating_sub(LAST_BYTES_MAX);
+        self.bytes.drain(..gone);
+        self.cut |= gone > 0;
+    }
+
+    fn text(mut self, redactor: &Redactor) -> String {
+        self.trim();
+        let mut bytes = self.bytes.as_slice();
+        if self.cut {
+            // The first line may begin inside a secret.
+            let whole = memchr::memchr(b'\n', bytes).map_or(redactor.longest(), |end| end + 1);
+            bytes = &bytes[whole.min(bytes.len())..];
+        }
+        let mut lines: Vec<String> = Vec::new();
+        let mut split = Lines::new(LAST_BYTES_MAX);
+        let mut keep = |line: Line<'_>| lines.push(clean::visible(line.bytes).into_owned());
+        split.feed(bytes, &mut keep);
+        split.finish(&mut keep);
         let mut text = lines.join("\n");
         redactor.redact(&mut text);
         last_words(&text)

@@ -87,7 +87,8 @@ impl Tree {
         let our_session = our_session();
         while let Some(parent) = queue.pop() {
             for process in children_of(parent).into_iter().filter_map(read_process) {
-                if process.session == our_session || self.strangers.contains(&(process.pid, process.started)) {
+                if process.session == our_session || self.strangers.contains(&(process.pid, process.started))
+                {
                     continue;
                 }
                 if process.zombie {
@@ -201,8 +202,11 @@ fn our_session() -> i32 {
 /// The kernel's lists of the children of each thread of a process.
 fn children_of(pid: i32) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    let lists =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn snapshot() -> io::Result<Vec<Process>> {
