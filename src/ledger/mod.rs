@@ -1,7 +1,20 @@
 //! The ledger: one budget across runs.
 //!
-//! `book` is pure: it folds events and answers whether a hold may be granted. `store` moves bytes and
-//! compares and swaps. Amounts, limits and windows are the ledger's own types; it knows no budget file.
+//! `event` is the format, one line a step of a [`hold`]; `book` is pure: it folds events into what
+//! admission needs; `decide` answers whether a hold may be granted; `commit` turns decisions into bytes;
+//! `audit` folds everything, and trusts nothing; `store` moves bytes and compares and swaps, and is all
+//! that does I/O. Amounts, limits and windows are the ledger's own types; it knows no budget file. The
+//! format and its rules are written down in `docs/reference/ledger.md`.
+
+pub mod audit;
+pub mod book;
+pub mod commit;
+pub mod decide;
+pub mod event;
+pub mod hold;
+pub mod store;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +29,14 @@ pub struct Window {
     pub start: Timestamp,
     /// The first instant after it; `None` for one that never ends.
     pub end: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether an instant lies in it.
+    #[must_use]
+    pub fn contains(&self, instant: Timestamp) -> bool {
+        self.start <= instant && self.end.is_none_or(|end| instant < end)
+    }
 }
 
 /// What happens at a limit.
@@ -69,6 +90,9 @@ impl Balance {
 pub struct Request {
     /// The hold's key, made and kept by the run before it asks.
     pub hold: HoldId,
+    /// A random part that the asking process makes once and keeps in memory: a retry of the same process
+    /// gets the same answer, and a second process that claims the same hold is refused.
+    pub claim: String,
     /// The cap it wants.
     pub want: Usd,
     /// The least that is worth having: less is refused.

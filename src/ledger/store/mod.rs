@@ -1,0 +1,468 @@
+//! Stores: where the events are. A store moves bytes and compares and swaps; every rule is elsewhere.
+//!
+//! All operations here read the book under the store's lock, decide, append, and answer from the book
+//! after. They are synchronous, and take as long whatever the length of the history, but for a hold that
+//! was closed before and an account that the book does not follow: those are looked up in the history.
+
+mod file;
+mod history;
+mod lock;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::audit::{Audit, Mismatch};
+use super::book::Discord;
+use super::commit::{CommitError, HeadError};
+use super::decide::{self, Draft, Refusal};
+use super::event::{Line, LineError};
+use super::hold::Hold;
+use super::{Answer, Balance, Limit, Request, Settlement, Spend};
+use crate::id::HoldId;
+use crate::money::Usd;
+
+pub use history::Events;
+
+use file::{FileStore, Session};
+
+/// The store's clock. The file store's is the machine's; tests bring their own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(Timestamp::now))
+    }
+
+    /// A clock that shows what `now` returns.
+    #[must_use]
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its clock.
+    pub clock: Clock,
+    /// How long to wait for another process's lock.
+    pub lock_wait: Duration,
+    /// Open a ledger on a network file system, where locks are not to be relied on.
+    pub allow_network: bool,
+    /// A ledger of its own below the folder, such as `simulate`; `None` for the real one.
+    pub namespace: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            lock_wait: Duration::from_secs(10),
+            allow_network: false,
+            namespace: None,
+        }
+    }
+}
+
+/// Why the ledger cannot be used, or does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The asked-for step is not one the ledger takes. The ledger is in order.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A line is damaged.
+    #[error(
+        "the ledger is damaged: {}:{line}: {what}\n\nhint: nothing was changed; put the folder back from a \
+         backup, or move it away to start anew (its past spend then counts no more)",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: Damage,
+    },
+    /// A line was written by a newer tollgate.
+    #[error(
+        "the ledger was written by a newer tollgate: {}:{line}: {what}\n\nhint: update tollgate here; \
+         nothing was changed",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is new in it.
+        what: String,
+    },
+    /// Another process has the lock.
+    #[error(
+        "the ledger `{}` is locked by {holder} since before {} s ago\n\nhint: wait for that process, or end \
+         it if it hangs; its lock goes with it",
+        path.display(), waited.as_secs()
+    )]
+    Locked {
+        /// The ledger's folder.
+        path: PathBuf,
+        /// Who has it.
+        holder: lock::Holder,
+        /// How long was waited for it.
+        waited: Duration,
+    },
+    /// A file operation failed.
+    #[error("the ledger cannot {what} `{}`: {source}{}", path.display(), io_hint(source))]
+    Io {
+        /// What was to be done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The data may not have reached the disk.
+    #[error(
+        "the ledger could not make its last event durable: `{}`: {source}\n\nhint: check the disk, then \
+         start again; a hold that is open now is charged when it expires",
+        path.display()
+    )]
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// An earlier write of this process may not have reached the disk.
+    #[error(
+        "the ledger is not written any more, because an earlier write failed\n\nhint: check the disk, then start again"
+    )]
+    Poisoned,
+    /// The folder is on a network file system.
+    #[error(
+        "the ledger `{}` is on a network file system ({kind}), where a lock may not hold\n\nhint: put it on \
+         a local disk, with `ledger: file:PATH` in the budget file",
+        path.display()
+    )]
+    Network {
+        /// The ledger's folder.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// There is no ledger here.
+    #[error("there is no ledger in `{}`\n\nhint: `--ledger PATH` names another folder; the first run makes one", .0.display())]
+    Missing(PathBuf),
+}
+
+fn io_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "\n\nhint: the ledger's folder must belong to the user who runs tollgate"
+        }
+        std::io::ErrorKind::StorageFull => "\n\nhint: make room on the disk; nothing was recorded",
+        _ => "",
+    }
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// It cannot be read.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// It does not continue the lines before it.
+    #[error(transparent)]
+    Discord(#[from] Discord),
+    /// It has no end, and is not the last one.
+    #[error("the line has no end, and others follow")]
+    NoEnd,
+    /// Lines that the head knows are gone.
+    #[error("the file ends here, and the head says that it went on")]
+    Short,
+    /// The line the head ends with is another now.
+    #[error("the line was changed after the head was written")]
+    Changed,
+    /// The line belongs to another month.
+    #[error("the event is in the wrong file: its time belongs to `{0}`")]
+    WrongShard(String),
+}
+
+impl StoreError {
+    /// Whether the ledger cannot be read or written, as against a step it refuses.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        !matches!(self, StoreError::Refused(_))
+    }
+
+    fn line(path: PathBuf, line: u64, what: impl Into<Damage>) -> Self {
+        match what.into() {
+            Damage::Line(error) if error.is_newer() => Self::Newer { path, line, what: error.to_string() },
+            what => Self::Damaged { path, line, what },
+        }
+    }
+
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+}
+
+impl From<CommitError> for StoreError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(refusal) => Self::Refused(refusal),
+            // The events that were read are in order, so the wish is at fault.
+            CommitError::Discord(discord) => Self::Refused(Refusal::Nonsense(discord.to_string())),
+        }
+    }
+}
+
+/// A ledger that can be used.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// Files in a folder.
+    File(FileStore),
+}
+
+/// What [`Store::verify`] found in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Events.
+    pub events: u64,
+    /// Holds there ever were.
+    pub holds: u64,
+    /// Holds that are live.
+    pub live: u64,
+    /// Files of events.
+    pub shards: u64,
+    /// The times of the first and the last event.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// Everything that was ever charged.
+    pub charged: Usd,
+    /// How the head differs from the events; it is made again from them by the next write.
+    pub head: Result<(), HeadProblem>,
+    /// An unfinished last line, from a write that was cut off: dropped by the next write.
+    pub torn: bool,
+}
+
+/// How the head differs from the events.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadProblem {
+    /// There is none.
+    #[error("there is no head")]
+    Missing,
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] HeadError),
+    /// It says something else.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+}
+
+impl Store {
+    /// Opens the ledger in a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or used.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
+        FileStore::open(folder, options).map(Self::File)
+    }
+
+    /// Opens the ledger in a folder that has one.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used.
+    pub fn open_existing(folder: &Path, options: Options) -> Result<Self, StoreError> {
+        FileStore::open_existing(folder, options).map(Self::File)
+    }
+
+    /// The store's time: what windows are to be computed from.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let Self::File(file) = self;
+        file.now()
+    }
+
+    /// Each limit with what has been taken from it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn balances(&self, limits: &[Limit]) -> Result<Vec<Balance>, StoreError> {
+        self.read(|session| session.balances(limits))
+    }
+
+    /// Every account that the ledger follows, each under the limit that last named it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn accounts(&self) -> Result<Vec<Balance>, StoreError> {
+        self.read(|session| {
+            let limits: Vec<Limit> = session.book().counters().map(|counter| counter.limit.clone()).collect();
+            session.balances(&limits)
+        })
+    }
+
+    /// The live holds.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn holds(&self) -> Result<Vec<Hold>, StoreError> {
+        self.read(|session| Ok(session.book().live().cloned().collect()))
+    }
+
+    /// A hold, live or closed.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn hold(&self, id: &HoldId) -> Result<Option<Hold>, StoreError> {
+        self.read(|session| session.find(id))
+    }
+
+    /// Takes a hold from every limit of the request, or from none.
+    ///
+    /// The same request again gets the same answer.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, or the request contradicts an earlier one.
+    pub fn reserve(&self, request: &Request) -> Result<Answer, StoreError> {
+        self.write(|session| {
+            let balances = session.balances(&request.limits)?;
+            let at = session.time();
+            let decision = decide::reserve(session.book(), request, &balances, at)?;
+            session.commit(decision.draft.into_iter().collect(), at)?;
+            Ok(decision.answer)
+        })
+    }
+
+    /// Records what the run of a hold spent. The same settlement again changes nothing.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it was settled at another amount.
+    pub fn settle(&self, id: &HoldId, spend: &Spend) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::settle(hold, spend))
+    }
+
+    /// Gives a hold up without spend: its run forwarded nothing, or a person says so.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it was closed otherwise.
+    pub fn void(&self, id: &HoldId, reason: &str) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::void(hold, reason))
+    }
+
+    /// Charges a hold whose run is known to be gone: what the evidence says, or the whole of it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it was closed otherwise.
+    pub fn expire(&self, id: &HoldId, evidence: Option<&Spend>) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::expire(hold, evidence))
+    }
+
+    /// Corrects what a closed hold is charged.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it is still held.
+    pub fn adjust(&self, id: &HoldId, spend: &Spend, evidence: &str) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::adjust(hold, spend, evidence))
+    }
+
+    /// Charges every hold whose lease is over, and returns them.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used.
+    pub fn sweep(&self) -> Result<Vec<HoldId>, StoreError> {
+        self.write(|session| {
+            let at = session.time();
+            let drafts = decide::sweep(session.book(), at)?;
+            let swept = drafts.iter().map(|draft| draft.hold.clone()).collect();
+            session.commit(drafts, at)?;
+            Ok(swept)
+        })
+    }
+
+    /// The events from an instant on, or all of them, oldest first, as they are read.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn events(&self, since: Option<Timestamp>) -> Result<Events, StoreError> {
+        let Self::File(file) = self;
+        file.events(since)
+    }
+
+    /// Reads everything there is, and checks it: every line, the chain, every step of every hold, every
+    /// grant against its hard limits, and the head against the events. Changes nothing.
+    ///
+    /// # Errors
+    /// When the events are damaged, or cannot be read.
+    pub fn verify(&self) -> Result<Verified, StoreError> {
+        let Self::File(file) = self;
+        file.verify()
+    }
+
+    fn close(
+        &self,
+        id: &HoldId,
+        decide: impl Fn(&Hold) -> Result<Option<Draft>, Refusal>,
+    ) -> Result<Settlement, StoreError> {
+        self.write(|session| {
+            let mut hold = session.find(id)?.ok_or_else(|| Refusal::Unknown(id.clone()))?;
+            let draft = decide(&hold)?;
+            if let Some(draft) = &draft {
+                let discord = |why| Refusal::Nonsense(format!("hold `{id}` {why}"));
+                hold.step(&draft.kind).map_err(discord)?;
+            }
+            let at = session.time();
+            session.commit(draft.into_iter().collect(), at)?;
+            let balances = session.balances(&hold.terms.limits)?;
+            Ok(Settlement {
+                hold: id.clone(),
+                cap: hold.terms.cap,
+                overrun: hold.overrun(),
+                spend: hold.spend,
+                balances,
+            })
+        })
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Self::File(file) = self;
+        work(&mut file.begin_write()?)
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Self::File(file) = self;
+        work(&mut file.begin_read()?)
+    }
+}
+
+/// Folds lines into an audit.
+fn audit(
+    lines: impl Iterator<Item = Result<(history::Place, Line), StoreError>>,
+) -> Result<Audit, StoreError> {
+    let mut audit = Audit::default();
+    for next in lines {
+        let (place, line) = next?;
+        audit.apply(&line).map_err(|discord| StoreError::line(place.path, place.line, discord))?;
+    }
+    Ok(audit)
+}
