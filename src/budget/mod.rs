@@ -1,10 +1,27 @@
 //! The budget file: text in, checked values out.
 //!
 //! After [`parse`] nothing is optional that need not be, and no string means something else: a
-//! [`Budget`] cannot be wrong. The raw type that mirrors the file lives in `file`, positions in
-//! `position`, the messages in `error`.
+//! [`Budget`] cannot be wrong. The way there: `tree` gives every text its position, `read` and `scalar`
+//! turn texts into values, `file` declares which keys there are, `check` looks for what makes no sense,
+//! `defaults` fills in the rest; `error` holds the words. `schema` describes the same declarations to
+//! editors, and `explain` says to people what a budget means.
 
-use std::collections::BTreeMap;
+mod check;
+mod defaults;
+mod error;
+pub mod explain;
+mod file;
+mod lines;
+mod period;
+mod read;
+mod rules;
+mod scalar;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use globset::GlobSet;
@@ -13,6 +30,56 @@ use jiff::tz::TimeZone;
 use crate::model::ModelId;
 use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
+
+pub use error::{Errors, Mistake, Position};
+
+/// Where a repository keeps its budget file.
+pub const PATH: &str = ".github/tollgate.yml";
+
+/// The largest budget file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads and checks a budget file. `path` is for messages and is not opened.
+///
+/// # Errors
+/// With every mistake that was found, in the order of the file.
+pub fn parse(text: &str, path: &str) -> Result<Budget, Errors> {
+    let mut mistakes = Vec::new();
+    match read_file(text, path, &mut mistakes) {
+        Some(budget) if mistakes.is_empty() => Ok(budget),
+        _ => Err(Errors::new(path, mistakes)),
+    }
+}
+
+/// Returns nothing only where it has added a mistake.
+fn read_file(text: &str, path: &str, mistakes: &mut Vec<Mistake>) -> Option<Budget> {
+    if text.len() > FILE_BYTES_MAX {
+        mistakes.push(Mistake {
+            at: Position::START,
+            key: String::new(),
+            problem: format!(
+                "the file has {} bytes, more than the {FILE_BYTES_MAX} that are read",
+                text.len()
+            ),
+            hint: "move long prompts into files of the repository, and name them in the prompt".to_owned(),
+        });
+        return None;
+    }
+    let root = match tree::read(text, mistakes) {
+        Ok(root) => root,
+        Err(mistake) => {
+            mistakes.push(mistake);
+            return None;
+        }
+    };
+    let place = read::Place::root(&root);
+    if matches!(root.kind, tree::Kind::Empty) {
+        mistakes.push(place.mistake("the file is empty", "write one with `tollgate init`, or remove it"));
+        return None;
+    }
+    let file = <file::File as read::Read>::read(&root, &place, mistakes)?;
+    Some(check::checked(file, path, mistakes))
+}
 
 /// A checked budget file, or the built-in defaults where a repository has none.
 #[derive(Clone, Debug)]
@@ -47,6 +114,14 @@ pub struct Budget {
     pub workflows: BTreeMap<String, Vec<BudgetLine>>,
 }
 
+impl Budget {
+    /// Every model that the tiers name, so that a command can ask the price table for them.
+    #[must_use]
+    pub fn models(&self) -> BTreeSet<&ModelId> {
+        Tier::ALL.into_iter().map(|tier| &self.tiers.get(tier).model).collect()
+    }
+}
+
 /// The one rollout switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -54,6 +129,17 @@ pub enum Mode {
     Enforce,
     /// Meter and report; never stop, never fail.
     Observe,
+}
+
+impl Mode {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        }
+    }
 }
 
 /// Which ledger keeps the books.
@@ -110,6 +196,19 @@ pub enum Period {
     Total,
 }
 
+impl Period {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Period::Day => "day",
+            Period::Week => "week",
+            Period::Month => "month",
+            Period::Total => "total",
+        }
+    }
+}
+
 /// What happens at a budget's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforce {
@@ -119,6 +218,18 @@ pub enum Enforce {
     Soft,
     /// It is said, and the check passes.
     Warn,
+}
+
+impl Enforce {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Enforce::Hard => "hard",
+            Enforce::Soft => "soft",
+            Enforce::Warn => "warn",
+        }
+    }
 }
 
 /// The three tiers.
@@ -206,6 +317,17 @@ pub enum Preset {
     Claude,
     /// Whatever `args` say.
     Command,
+}
+
+impl Preset {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Preset::Claude => "claude",
+            Preset::Command => "command",
+        }
+    }
 }
 
 /// What becomes of an agent's work.

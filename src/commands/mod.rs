@@ -1,3 +1,5 @@
 //! One module a command. Each turns its arguments into a request value before any work starts.
 
+pub mod check;
 pub mod cost;
+pub mod init;

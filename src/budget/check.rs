@@ -1,0 +1,259 @@
+//! From what is written to what is meant: the checks that need more than one value to see a mistake.
+//!
+//! Each check adds to one list and goes on, so that a person sees every mistake at once; the budget that
+//! comes out is used only when the list stays empty. Budget lines are checked in `lines`, rules in `rules`.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use super::error::{Mistake, nearest, quoted};
+use super::file::{AgentKeys, File, OnKeys, ResultShown, TierKeys};
+use super::read::{At, By, OrOff, Place};
+use super::scalar::Percent;
+use super::{Agent, Budget, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
+use crate::model::ModelId;
+use crate::task::{Stakes, Task, Tier};
+
+/// Turns what is written into a budget, with the defaults where nothing is.
+pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Budget {
+    let mut budget = defaults::defaults(Some(path));
+    set(&mut budget.mode, file.mode);
+    set(&mut budget.ledger, file.ledger);
+    if let Some(name) = file.timezone {
+        budget.timezone = timezone(&name, mistakes);
+    }
+    if let Some(on) = file.on {
+        apply_on(&mut budget.on, on.value);
+    }
+    if let Some(written) = file.budgets {
+        budget.budgets = lines::checked(written.value, budget.on.min_run_usd, mistakes);
+    }
+    if let Some(named) = file.workflows {
+        budget.workflows = lines::checked_workflows(named.value.0, &budget, mistakes);
+    }
+    if let Some(tiers) = file.tiers {
+        apply_tiers(&mut budget.tiers, tiers.value, &budget.on, mistakes);
+    }
+    if let Some(tasks) = file.tasks {
+        apply_tasks(&mut budget.tasks, tasks.value, mistakes);
+    }
+    if let Some(written) = file.rules {
+        budget.rules = rules::checked(written.value, mistakes);
+    }
+    if let Some(agent) = file.agent {
+        apply_agent(&mut budget.agent, agent, mistakes);
+    }
+    match file.steer_at.map(|at| at.value) {
+        Some(OrOff::Off) => budget.steer_at = None,
+        Some(OrOff::Is(percent)) => budget.steer_at = Some(percent.0),
+        None => {}
+    }
+    if let Some(alerts) = file.alerts {
+        budget.alerts = thresholds(alerts.value.0, mistakes);
+    }
+    if let Some(result) = file.comment.and_then(|comment| comment.value.result) {
+        budget.result_in_comment = result.value == ResultShown::Details;
+    }
+    budget
+}
+
+fn set<T>(target: &mut T, written: Option<At<T>>) {
+    if let Some(written) = written {
+        *target = written.value;
+    }
+}
+
+fn timezone(name: &At<String>, mistakes: &mut Vec<Mistake>) -> TimeZone {
+    if let Ok(zone) = TimeZone::get(&name.value) {
+        return zone;
+    }
+    let names: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
+    let by_city = || {
+        let city = name.value.replace(' ', "_").to_lowercase();
+        names
+            .iter()
+            .map(String::as_str)
+            .find(|zone| zone.rsplit_once('/').is_some_and(|(_, last)| last.to_lowercase() == city))
+    };
+    let hint = match by_city().or_else(|| nearest(&name.value, names.iter().map(String::as_str))) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "write an IANA name such as `UTC` or `Europe/Berlin`".to_owned(),
+    };
+    mistakes.push(name.place.mistake(format!("{} is no time zone", quoted(&name.value)), hint));
+    TimeZone::UTC
+}
+
+fn apply_on(on: &mut On, keys: OnKeys) {
+    if let Some(cap) = keys.cap {
+        on.cap.extend(cap.value.0.into_iter().map(|(task, at)| (task, at.value.0)));
+    }
+    if let Some(refused) = keys.refused {
+        on.refused = refused.value.0;
+    }
+    if let Some(unmetered) = keys.unmetered {
+        on.unmetered = unmetered.value.0;
+    }
+    if let Some(no_key) = keys.no_key {
+        on.no_key = no_key.value.0;
+    }
+    set(&mut on.low_budget, keys.low_budget);
+    set(&mut on.min_run_usd, keys.min_run_usd);
+    set(&mut on.unknown_model, keys.unknown_model);
+    set(&mut on.server_tools, keys.server_tools);
+    set(&mut on.dearer_model, keys.dearer_model);
+    set(&mut on.ledger_error, keys.ledger_error);
+}
+
+fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes: &mut Vec<Mistake>) {
+    let mut caps: BTreeMap<Tier, Place> = BTreeMap::new();
+    for (tier, keys) in written.0 {
+        let limits = match tier {
+            Tier::High => &mut tiers.high,
+            Tier::Medium => &mut tiers.medium,
+            Tier::Low => &mut tiers.low,
+        };
+        caps.extend(apply_tier(limits, keys.value).map(|place| (tier, place)));
+    }
+    for (tier, place) in &caps {
+        let cap = tiers.get(*tier).max_usd;
+        if cap < on.min_run_usd {
+            mistakes.push(place.mistake(
+                format!(
+                    "the cap of {} is below `on.min_run_usd` of {}, so no run of this tier could start",
+                    cap.shown(),
+                    on.min_run_usd.shown()
+                ),
+                format!("write at least `{}`, or lower `on.min_run_usd`", on.min_run_usd),
+            ));
+        }
+    }
+    if let (Some(low), true) = (caps.get(&Tier::Low), caps.contains_key(&Tier::High))
+        && tiers.low.max_usd > tiers.high.max_usd
+    {
+        mistakes.push(low.mistake(
+            format!(
+                "the low tier's cap of {} is above the high tier's of {}",
+                tiers.low.max_usd.shown(),
+                tiers.high.max_usd.shown()
+            ),
+            "give the dearest model the largest cap; the two may have been swapped",
+        ));
+    }
+}
+
+/// Returns where the dollar cap is written, if it is.
+fn apply_tier(limits: &mut TierLimits, keys: TierKeys) -> Option<Place> {
+    if let Some(model) = keys.model {
+        limits.model = ModelId::new(&model.value);
+    }
+    match keys.max_tokens.map(|at| at.value) {
+        Some(OrOff::Off) => limits.max_tokens = None,
+        Some(OrOff::Is(tokens)) => limits.max_tokens = Some(tokens.0),
+        None => {}
+    }
+    set(&mut limits.timeout, keys.timeout);
+    let cap = keys.max_usd?;
+    limits.max_usd = cap.value;
+    Some(cap.place)
+}
+
+fn apply_tasks(table: &mut TaskTable, written: By<Task, By<Stakes, Tier>>, mistakes: &mut Vec<Mistake>) {
+    for (task, row) in written.0 {
+        table.0.extend(row.value.0.iter().map(|(stakes, tier)| ((task, *stakes), tier.value)));
+        for [lower, higher] in [[Stakes::Low, Stakes::Medium], [Stakes::Medium, Stakes::High]] {
+            let (below, above) = (table.tier(task, lower), table.tier(task, higher));
+            if above >= below {
+                continue;
+            }
+            let [low, medium, high] = Stakes::ALL.map(|stakes| table.tier(task, stakes).max(below));
+            mistakes.push(row.place.mistake(
+                format!("{higher} stakes get the {above} tier, cheaper than the {below} tier of {lower} stakes"),
+                format!("let the tier rise with the stakes, such as `{{ low: {low}, medium: {medium}, high: {high} }}`"),
+            ));
+            break;
+        }
+    }
+}
+
+/// Variables that hold a provider's key or lead past the meter: an agent that has one can spend uncounted.
+const NEVER_PASSED: [&str; 13] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
+    "OPENAI_API_BASE",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+];
+
+fn apply_agent(agent: &mut Agent, written: At<AgentKeys>, mistakes: &mut Vec<Mistake>) {
+    let keys = written.value;
+    let preset_place = keys.preset.as_ref().map_or(&written.place, |preset| &preset.place).clone();
+    let args_place = keys.args.as_ref().map(|args| args.place.clone());
+    set(&mut agent.preset, keys.preset);
+    if let Some(args) = keys.args {
+        agent.args = args.value.into_iter().map(|arg| arg.value).collect();
+    }
+    if let Some(names) = keys.env {
+        for name in &names.value {
+            variable(name, mistakes);
+        }
+        agent.env = names.value.into_iter().map(|name| name.value).collect();
+    }
+    if let Some(prompts) = keys.prompt {
+        agent.prompt.extend(prompts.value.0.into_iter().map(|(task, text)| (task, text.value)));
+    }
+    if let Some(deliver) = keys.deliver {
+        agent.deliver.extend(deliver.value.0.into_iter().map(|(task, way)| (task, way.value)));
+    }
+    if agent.preset == Preset::Command && agent.args.is_empty() {
+        mistakes.push(args_place.unwrap_or(preset_place).mistake(
+            "`use: command` needs the command line, and `args` has none",
+            "add it, such as `args: [./scripts/agent, --once]`",
+        ));
+    }
+}
+
+fn variable(name: &At<String>, mistakes: &mut Vec<Mistake>) {
+    let text = &name.value;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if let Some((before, _)) = text.split_once('=') {
+        mistakes.push(name.place.mistake(
+            format!("{} sets a value; only names are let through", quoted(text)),
+            format!("write `{before}` here, and set it in the workflow's `env:`"),
+        ));
+    } else if !text.chars().all(word) || text.starts_with(|c: char| c.is_ascii_digit()) {
+        mistakes.push(name.place.mistake(
+            format!("{} is no name of an environment variable", quoted(text)),
+            "write a name of letters, digits and `_`, such as `JAVA_HOME`",
+        ));
+    } else if NEVER_PASSED.contains(&text.as_str()) {
+        mistakes.push(name.place.mistake(
+            format!("{} would let the agent spend past the meter", quoted(text)),
+            "remove it; tollgate keeps the key, and gives the agent the meter's address in its place",
+        ));
+    }
+}
+
+fn thresholds(written: Vec<At<Percent>>, mistakes: &mut Vec<Mistake>) -> Vec<u32> {
+    let mut percents = Vec::new();
+    for percent in written {
+        if percents.contains(&percent.value.0) {
+            mistakes.push(
+                percent
+                    .place
+                    .mistake(format!("{} percent is there twice", percent.value.0), "keep one of the two"),
+            );
+        }
+        percents.push(percent.value.0);
+    }
+    percents.sort_unstable();
+    percents
+}

@@ -1,0 +1,309 @@
+//! What a budget means, in plain words, with the most that each limit can be passed by.
+
+use std::fmt::Write as _;
+
+use super::scalar::duration_text;
+use super::{
+    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode,
+    Period, Preset, Rule, Scope, ServerTools, TierLimits, UnknownModel,
+};
+use crate::money::{Usd, group};
+use crate::task::{Stakes, Task, Tier};
+
+/// Explains a budget: what it limits and by how much each limit can be passed, the tiers, what happens at
+/// a cap, and which task goes to which tier.
+#[must_use]
+pub fn explain(budget: &Budget) -> String {
+    let mut out = String::new();
+    mode(&mut out, budget);
+    budgets(&mut out, budget);
+    tiers(&mut out, budget);
+    routing(&mut out, budget);
+    at_the_cap(&mut out, budget);
+    otherwise(&mut out, budget);
+    agent(&mut out, budget);
+    out
+}
+
+/// One line of the explanation. Writing to a string cannot fail.
+macro_rules! say {
+    ($out:expr, $($arg:tt)*) => {{
+        let _ = writeln!($out, $($arg)*);
+    }};
+}
+
+fn mode(out: &mut String, budget: &Budget) {
+    match budget.mode {
+        Mode::Enforce => say!(out, "Mode: enforce. Caps stop runs, and exceeded budgets fail checks."),
+        Mode::Observe => {
+            say!(out, "Mode: observe. Runs are metered and reported; nothing is stopped, no check fails.");
+        }
+    }
+    let zone = budget.timezone.iana_name().unwrap_or("UTC");
+    say!(out, "Days, weeks (from Monday) and months are those of {zone}.");
+    match &budget.ledger {
+        LedgerChoice::Default => say!(out, "Spend is recorded in the default ledger."),
+        LedgerChoice::File(None) => say!(out, "Spend is recorded in files below `.tollgate/`."),
+        LedgerChoice::File(Some(folder)) => say!(out, "Spend is recorded in files below `{folder}`."),
+    }
+}
+
+fn budgets(out: &mut String, budget: &Budget) {
+    say!(out, "\nBudgets");
+    if budget.budgets.is_empty() {
+        say!(out, "  none: only the caps of single runs hold");
+    }
+    for line in &budget.budgets {
+        budget_line(out, budget, line);
+    }
+    for (path, lines) in &budget.workflows {
+        say!(out, "\nBudgets that {path} adds");
+        for line in lines {
+            budget_line(out, budget, line);
+        }
+    }
+    if !budget.budgets.is_empty() || !budget.workflows.is_empty() {
+        say!(
+            out,
+            "\n  These bounds hold at published prices and provider-reported usage, for traffic that goes\n  \
+             through the meter."
+        );
+    }
+    if !budget.alerts.is_empty() {
+        let percents: Vec<String> = budget.alerts.iter().map(|percent| format!("{percent} %")).collect();
+        say!(out, "  It is said when spend reaches {} of a budget.", and(&percents));
+    }
+}
+
+fn budget_line(out: &mut String, budget: &Budget, line: &BudgetLine) {
+    let who = match &line.scope {
+        Scope::Repo => "All runs of the repository".to_owned(),
+        Scope::Workflow => "The runs of each workflow file".to_owned(),
+        Scope::Task => "The runs of each task".to_owned(),
+        Scope::Actor => "The runs that each person or bot causes".to_owned(),
+        Scope::Pr => "The runs on each pull request".to_owned(),
+        Scope::Label(label) => format!("The runs on pull requests labelled `{label}`"),
+    };
+    let per = match line.per {
+        Period::Day => " a day",
+        Period::Week => " a week",
+        Period::Month => " a month",
+        Period::Total => " in total",
+    };
+    let origin = if line.line == 0 { " (default)".to_owned() } else { format!(" (line {})", line.line) };
+    say!(out, "  {who} together may cost {}{per}, {}{origin}.", line.usd.shown(), line.enforce.as_str());
+    let dearest = dearest_cap(budget).shown();
+    match (budget.mode, line.enforce) {
+        (Mode::Observe, _) => {
+            say!(out, "    Only counted in observe mode. It can be passed without bound.");
+        }
+        (Mode::Enforce, Enforce::Hard) => {
+            say!(out, "    A run's cap is cut to what is left; with too little left, no run starts.");
+            say!(out, "    The most it can be passed by: $0.00.");
+        }
+        (Mode::Enforce, Enforce::Soft) => {
+            say!(
+                out,
+                "    A run keeps its cap; once the limit is reached the check fails and no run starts."
+            );
+            say!(out, "    The most it can be passed by: {dearest} for each run under way at that time.");
+        }
+        (Mode::Enforce, Enforce::Warn) => {
+            say!(out, "    Once the limit is reached it is said; checks pass and runs go on.");
+            say!(out, "    It can be passed without bound.");
+        }
+    }
+}
+
+/// The largest dollar cap among the tiers that any task can be routed to.
+fn dearest_cap(budget: &Budget) -> Usd {
+    let routed =
+        Task::ALL.into_iter().flat_map(|task| Stakes::ALL.map(|stakes| budget.tasks.tier(task, stakes)));
+    routed.map(|tier| budget.tiers.get(tier).max_usd).max().unwrap_or(Usd::ZERO)
+}
+
+fn tiers(out: &mut String, budget: &Budget) {
+    say!(out, "\nTiers, each with the cap of one run");
+    let ordered = [Tier::High, Tier::Medium, Tier::Low];
+    let width = |text: fn(&TierLimits) -> String| {
+        ordered.map(|tier| text(budget.tiers.get(tier)).chars().count()).into_iter().max().unwrap_or(0)
+    };
+    let model = |limits: &TierLimits| limits.model.to_string();
+    let cap = |limits: &TierLimits| limits.max_usd.shown().to_string();
+    let tokens = |limits: &TierLimits| match limits.max_tokens {
+        Some(tokens) => format!("{} new tokens", group(u128::from(tokens))),
+        None => "any number of tokens".to_owned(),
+    };
+    let (model_width, cap_width, tokens_width) = (width(model), width(cap), width(tokens));
+    for tier in ordered {
+        let limits = budget.tiers.get(tier);
+        say!(
+            out,
+            "  {tier:<6}  {:<model_width$}  {:>cap_width$}  {:>tokens_width$}  {}",
+            model(limits),
+            cap(limits),
+            tokens(limits),
+            duration_text(limits.timeout),
+        );
+    }
+}
+
+fn routing(out: &mut String, budget: &Budget) {
+    say!(out, "\nRouting: the tier of a task at low, medium and high stakes");
+    for task in Task::ALL {
+        let [low, medium, high] = Stakes::ALL.map(|stakes| budget.tasks.tier(task, stakes));
+        say!(out, "  {task:<14}  {low:<6}  {medium:<6}  {high}");
+    }
+    for rule in &budget.rules {
+        say!(out, "  {}", rule_text(rule));
+    }
+}
+
+fn rule_text(rule: &Rule) -> String {
+    let label = rule.label.as_ref().map(|label| format!("the label `{label}` is set"));
+    let paths = rule.paths.as_ref().map(|(patterns, _)| {
+        let quoted: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
+        format!("a changed file matches {}", or(&quoted))
+    });
+    let conditions: Vec<String> = label.into_iter().chain(paths).collect();
+    let task = rule.task.map(|task| format!("the task is {task}"));
+    let stakes = rule.stakes.map(|stakes| format!("the stakes are {stakes}"));
+    let effects: Vec<String> = task.into_iter().chain(stakes).collect();
+    format!("Line {}: if {}, {}.", rule.line, and(&conditions), and(&effects))
+}
+
+fn at_the_cap(out: &mut String, budget: &Budget) {
+    say!(out, "\nAt a run's cap");
+    if budget.mode == Mode::Observe {
+        say!(out, "  Nothing is stopped in observe mode; the report says what would have been.");
+        return;
+    }
+    match budget.steer_at {
+        Some(percent) => say!(out, "  At {percent} % the agent is told what is left, and to wrap up."),
+        None => say!(out, "  The agent is not told before."),
+    }
+    say!(out, "  Then it gets one last answer, and every further request is answered with a stop.");
+    let of = |verdict| -> Vec<String> {
+        Task::ALL
+            .into_iter()
+            .filter(|task| budget.on.cap.get(task) == Some(&verdict))
+            .map(|t| t.to_string())
+            .collect()
+    };
+    for (verdict, means) in [(FailOr::Fail, "fails"), (FailOr::Warn, "passes with a warning")] {
+        let tasks = of(verdict);
+        if !tasks.is_empty() {
+            say!(out, "  The check {means} for {}.", and(&tasks));
+        }
+    }
+}
+
+fn otherwise(out: &mut String, budget: &Budget) {
+    let on = &budget.on;
+    let min = on.min_run_usd.shown();
+    say!(out, "\nOtherwise");
+    match on.low_budget {
+        LowBudget::Downgrade => {
+            say!(out, "  Less left than the tier's cap: a cheaper tier whose cap fits, else a cut cap.");
+        }
+        LowBudget::Cut => say!(out, "  Less left than the tier's cap: the cap is cut to what is left."),
+        LowBudget::Refuse => say!(out, "  Less left than the tier's cap: the run does not start."),
+    }
+    say!(out, "  Less left than {min}: the run does not start, and the check {}.", verdict(on.refused));
+    say!(out, "  The agent ran past the meter: the check {}.", verdict(on.unmetered));
+    say!(
+        out,
+        "  {}",
+        match on.unknown_model {
+            UnknownModel::Deny => "A model without a known price: the request is refused.",
+            UnknownModel::Ceiling => "A model without a known price: counted at the dearest price known.",
+        }
+    );
+    say!(
+        out,
+        "  {}",
+        match on.server_tools {
+            ServerTools::Deny => "Tools that the provider runs: the request is refused.",
+            ServerTools::Bound => "Tools that the provider runs: let through where their worst case fits.",
+        }
+    );
+    say!(
+        out,
+        "  {}",
+        match on.dearer_model {
+            DearerModel::Remap => "A dearer model than the tier's: the request goes to the tier's model.",
+            DearerModel::Deny => "A dearer model than the tier's: the request is refused.",
+            DearerModel::Allow => "A dearer model than the tier's: let through at its own price.",
+        }
+    );
+    say!(
+        out,
+        "  {}",
+        match on.ledger_error {
+            LedgerError::Fail => "The ledger cannot be used: the check fails.",
+            LedgerError::Skip =>
+                "The ledger cannot be used: no agent runs, and the check passes with a warning.",
+        }
+    );
+    say!(out, "  No provider key, as on forks: no agent runs, and the check {}.", verdict(on.no_key));
+}
+
+fn verdict(verdict: FailOr) -> &'static str {
+    match verdict {
+        FailOr::Fail => "fails",
+        FailOr::Warn => "passes with a warning",
+        FailOr::Pass => "passes",
+    }
+}
+
+fn agent(out: &mut String, budget: &Budget) {
+    let agent = &budget.agent;
+    say!(out, "\nAgent");
+    match agent.preset {
+        Preset::Claude if agent.args.is_empty() => say!(out, "  Claude Code."),
+        Preset::Claude => say!(out, "  Claude Code, with {}.", and(&quoted(&agent.args))),
+        Preset::Command => say!(out, "  The command {}.", quoted(&agent.args).join(" ")),
+    }
+    if !agent.env.is_empty() {
+        say!(out, "  It sees the variables {} besides the usual ones.", and(&agent.env));
+    }
+    let own: Vec<String> = agent.prompt.keys().map(Task::to_string).collect();
+    if !own.is_empty() {
+        say!(out, "  The file has its own prompt for {}.", and(&own));
+    }
+    for (way, means) in [(Deliver::Patch, "saved as a patch"), (Deliver::Off, "not kept")] {
+        let tasks: Vec<String> = agent
+            .deliver
+            .iter()
+            .filter(|(_, chosen)| **chosen == way)
+            .map(|(task, _)| task.to_string())
+            .collect();
+        if !tasks.is_empty() {
+            say!(out, "  Uncommitted work is {means} for {}.", and(&tasks));
+        }
+    }
+    if budget.result_in_comment {
+        say!(out, "  Its last text goes under a fold in the comment.");
+    }
+}
+
+fn quoted(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| format!("`{}`", text.escape_default())).collect()
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn and(words: &[String]) -> String {
+    joined(words, "and")
+}
+
+fn or(words: &[String]) -> String {
+    joined(words, "or")
+}
+
+fn joined(words: &[String], last_by: &str) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.clone(),
+        [firsts @ .., last] => format!("{} {last_by} {last}", firsts.join(", ")),
+    }
+}

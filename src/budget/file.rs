@@ -1,0 +1,436 @@
+//! The raw types that mirror the file: what may be written, before anyone asks whether it makes sense.
+//!
+//! Each key is declared once, with its description; see `read` for what is made from a declaration.
+//! `check` turns a [`File`] into a [`super::Budget`].
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::error::Mistake;
+use super::read::{
+    At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
+};
+use super::scalar::{Percent, Tokens};
+use super::tree::{Kind, Node};
+use super::{
+    DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset,
+    ServerTools, UnknownModel,
+};
+use crate::money::Usd;
+use crate::task::{Stakes, Task, Tier};
+
+mapping! {
+    /// The budget file of tollgate, the cost gate for AI agents in CI.
+    File {
+        /// The version of this format: 1.
+        "version" => version: Version,
+        /// Whether budgets stop runs and fail checks (enforce) or are only metered and reported (observe).
+        "mode" => mode: Mode,
+        /// The IANA time zone whose days, weeks and months the budgets count by.
+        "timezone" => timezone: String,
+        /// Where spend is recorded: `file`, or `file:FOLDER`.
+        "ledger" => ledger: LedgerChoice,
+        /// How much may be spent, by whom, in which time.
+        "budgets" => budgets: Vec<Line>,
+        /// What each tier runs, and the caps of one run.
+        "tiers" => tiers: By<Tier, TierKeys>,
+        /// Which tier serves which task at which stakes.
+        "tasks" => tasks: By<Task, By<Stakes, Tier>>,
+        /// Rules that come before the built-in classifier; the first that matches wins.
+        "rules" => rules: Vec<At<RuleKeys>>,
+        /// The agent that is run.
+        "agent" => agent: AgentKeys,
+        /// What to do when something is hit, missing or unknown.
+        "on" => on: OnKeys,
+        /// The percent of a run's cap at which the agent is told to wrap up, or `off`.
+        "steer_at" => steer_at: OrOff<Percent>,
+        /// What a pull request's comment shows.
+        "comment" => comment: CommentKeys,
+        /// The percents of any budget at which to say so.
+        "alerts" => alerts: Alerts,
+        /// Budgets that single workflow files add, by the path of the file.
+        "workflows" => workflows: Named<WorkflowKeys>,
+    }
+    required {
+        "version": "start the file with `version: 1`",
+    }
+    later {
+        "override": "remove the key; to let a pull request spend more, raise its budget on the default branch",
+        "classify": "remove the key, and write `rules:` for what the built-in classifier should not decide",
+    }
+}
+
+mapping! {
+    /// One budget.
+    LineKeys {
+        /// Whose spend counts; everyone has a purse of their own.
+        "scope" => scope: ScopeWord,
+        /// How long until it starts anew.
+        "per" => per: Period,
+        /// The limit in dollars.
+        "usd" => usd: Usd,
+        /// What happens at the limit: hard cuts runs so that it is never passed, soft fails the check once
+        /// it is passed, warn only says so.
+        "enforce" => enforce: Enforce,
+        /// The label, for `scope: label`.
+        "label" => label: String,
+    }
+    required {
+        "scope": "add whose spend counts, such as `scope: repo`",
+        "per": "add how long it lasts: `per: day`, `week`, `month` or `total`",
+        "usd": "add the limit in dollars, such as `usd: 25`",
+    }
+    later {}
+}
+
+/// One budget with its place.
+pub(super) type Line = At<LineKeys>;
+
+mapping! {
+    /// What a tier runs, and the caps of one run.
+    TierKeys {
+        /// The model, by the name its provider gives it.
+        "model" => model: String,
+        /// The most that one run may cost, in dollars.
+        "max_usd" => max_usd: Usd,
+        /// The most new tokens of one run (uncached input, cache writes, output), or `off`.
+        "max_tokens" => max_tokens: OrOff<Tokens>,
+        /// How long the agent may take.
+        "timeout" => timeout: Duration,
+    }
+    required {}
+    later {}
+}
+
+mapping! {
+    /// A rule: if all its conditions hold, it decides the task, the stakes or both.
+    RuleKeys {
+        /// The conditions.
+        "if" => condition: ConditionKeys,
+        /// The task it decides.
+        "task" => task: Task,
+        /// The stakes it decides.
+        "stakes" => stakes: Stakes,
+    }
+    required {
+        "if": "add when the rule holds, such as `if: { label: \"agent:docs\" }`",
+    }
+    later {}
+}
+
+mapping! {
+    /// The conditions of a rule; all of them must hold.
+    ConditionKeys {
+        /// The label that the pull request must carry.
+        "label" => label: String,
+        /// Patterns of which a changed file must match one.
+        "paths" => paths: Vec<At<String>>,
+    }
+    required {}
+    later {}
+}
+
+mapping! {
+    /// The agent that is run.
+    AgentKeys {
+        /// Which agent: `claude` for Claude Code, `command` for the command line in `args`.
+        "use" => preset: Preset,
+        /// Arguments added to the agent's own; for `command`, the whole command line.
+        "args" => args: Vec<At<String>>,
+        /// Names of environment variables that the agent may see besides the usual ones.
+        "env" => env: Vec<At<String>>,
+        /// What the agent is told, by task.
+        "prompt" => prompt: By<Task, String>,
+        /// What becomes of its uncommitted work, by task.
+        "deliver" => deliver: By<Task, Deliver>,
+    }
+    required {}
+    later {}
+}
+
+mapping! {
+    /// What to do when something is hit, missing or unknown.
+    OnKeys {
+        /// The run's own cap was hit, by task.
+        "cap" => cap: By<Task, FailOrWarn>,
+        /// No budget was left to start.
+        "refused" => refused: FailOrPass,
+        /// Less is left than the tier's cap: take a cheaper tier and then cut, cut, or refuse.
+        "low_budget" => low_budget: LowBudget,
+        /// Below this many dollars a run is refused rather than cut.
+        "min_run_usd" => min_run_usd: Usd,
+        /// The agent ran and the meter saw no request.
+        "unmetered" => unmetered: FailOrWarn,
+        /// A model that has no price: refuse it, or count it at the dearest price there is.
+        "unknown_model" => unknown_model: UnknownModel,
+        /// Tools that the provider runs: refuse them, or let them through where the worst case fits.
+        "server_tools" => server_tools: ServerTools,
+        /// The agent asks for a dearer model than it was routed to.
+        "dearer_model" => dearer_model: DearerModel,
+        /// The ledger cannot be read or written: fail, or skip the run and pass with a warning.
+        "ledger_error" => ledger_error: LedgerError,
+        /// There is no provider key, as on forks and Dependabot.
+        "no_key" => no_key: FailOrPass,
+    }
+    required {}
+    later {}
+}
+
+mapping! {
+    /// What a pull request's comment shows.
+    CommentKeys {
+        /// Whether the agent's last text goes under a fold: details or off.
+        "result" => result: ResultShown,
+    }
+    required {}
+    later {
+        "mode": "remove the key; the report is written to the job summary",
+        "only_when": "remove the key; the report is written to the job summary of every run",
+        "show": "remove the key; the report shows every budget that applies",
+    }
+}
+
+mapping! {
+    /// What one workflow file adds.
+    WorkflowKeys {
+        /// Budgets on top of those above, or tighter ones.
+        "budgets" => budgets: Vec<Line>,
+    }
+    required {
+        "budgets": "add the budgets of this workflow, or remove it",
+    }
+    later {}
+}
+
+words! { Mode, "mode" { "enforce" => Mode::Enforce, "observe" => Mode::Observe, } later {} }
+
+/// A scope as a word; [`super::Scope`] has the label, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScopeWord {
+    Repo,
+    Workflow,
+    Task,
+    Actor,
+    Pr,
+    Label,
+}
+
+words! {
+    ScopeWord, "scope" {
+        "repo" => ScopeWord::Repo,
+        "workflow" => ScopeWord::Workflow,
+        "task" => ScopeWord::Task,
+        "actor" => ScopeWord::Actor,
+        "pr" => ScopeWord::Pr,
+        "label" => ScopeWord::Label,
+    }
+    later { "org": "write `scope: repo` in each repository, with its share of the limit", }
+}
+
+words! {
+    Period, "period" {
+        "day" => Period::Day,
+        "week" => Period::Week,
+        "month" => Period::Month,
+        "total" => Period::Total,
+    }
+    later {}
+}
+
+words! {
+    Enforce, "way to enforce a budget" {
+        "hard" => Enforce::Hard,
+        "soft" => Enforce::Soft,
+        "warn" => Enforce::Warn,
+    }
+    later {}
+}
+
+words! { Tier, "tier" { "high" => Tier::High, "medium" => Tier::Medium, "low" => Tier::Low, } later {} }
+
+words! {
+    Task, "task" {
+        "implementation" => Task::Implementation,
+        "review" => Task::Review,
+        "docs" => Task::Docs,
+    }
+    later {}
+}
+
+words! {
+    Stakes, "level of stakes" {
+        "low" => Stakes::Low,
+        "medium" => Stakes::Medium,
+        "high" => Stakes::High,
+    }
+    later {}
+}
+
+words! {
+    Preset, "agent" { "claude" => Preset::Claude, "command" => Preset::Command, }
+    later {
+        "codex": "write `use: command` with the command line in `args`, or `use: claude`",
+        "gemini": "write `use: command` with the command line in `args`, or `use: claude`",
+        "opencode": "write `use: command` with the command line in `args`, or `use: claude`",
+        "aider": "write `use: command` with the command line in `args`, or `use: claude`",
+        "mini-swe-agent": "write `use: command` with the command line in `args`, or `use: claude`",
+    }
+}
+
+words! {
+    Deliver, "way to deliver work" { "patch" => Deliver::Patch, "off" => Deliver::Off, }
+    later {
+        "comment": "write `patch`; the agent's last text is in the job summary in any case",
+        "branch": "write `patch`, and apply the saved patch in a later step",
+    }
+}
+
+/// A verdict of which `pass` would hide too much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailOrWarn(pub(super) FailOr);
+
+words! {
+    FailOrWarn, "choice here" { "fail" => FailOrWarn(FailOr::Fail), "warn" => FailOrWarn(FailOr::Warn), }
+    later {}
+}
+
+/// A verdict where nothing was spent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FailOrPass(pub(super) FailOr);
+
+words! {
+    FailOrPass, "choice here" { "fail" => FailOrPass(FailOr::Fail), "pass" => FailOrPass(FailOr::Pass), }
+    later {}
+}
+
+words! {
+    LowBudget, "choice here" {
+        "downgrade" => LowBudget::Downgrade,
+        "cut" => LowBudget::Cut,
+        "refuse" => LowBudget::Refuse,
+    }
+    later {}
+}
+
+words! {
+    UnknownModel, "choice here" { "deny" => UnknownModel::Deny, "ceiling" => UnknownModel::Ceiling, }
+    later {}
+}
+
+words! {
+    ServerTools, "choice here" { "deny" => ServerTools::Deny, "bound" => ServerTools::Bound, }
+    later {}
+}
+
+words! {
+    DearerModel, "choice here" {
+        "remap" => DearerModel::Remap,
+        "deny" => DearerModel::Deny,
+        "allow" => DearerModel::Allow,
+    }
+    later {}
+}
+
+words! {
+    LedgerError, "choice here" { "fail" => LedgerError::Fail, "skip" => LedgerError::Skip, }
+    later {}
+}
+
+/// Whether the agent's text is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResultShown {
+    Details,
+    Off,
+}
+
+words! {
+    ResultShown, "choice here" { "details" => ResultShown::Details, "off" => ResultShown::Off, }
+    later {}
+}
+
+/// The version of the format. There is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version;
+
+impl Read for Version {
+    fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        match text(node, place, mistakes)? {
+            "1" => Some(Self),
+            other => {
+                let problem = format!(
+                    "this tollgate reads version 1 of the format, not {}",
+                    super::error::quoted(other)
+                );
+                mistakes.push(place.mistake(problem, "write `version: 1`, or use a newer tollgate"));
+                None
+            }
+        }
+    }
+
+    fn schema() -> Value {
+        json!({ "enum": [1, "1"] })
+    }
+}
+
+impl Read for LedgerChoice {
+    fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let written = text(node, place, mistakes)?;
+        let (kind, rest) = match written.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest)),
+            None => (written, None),
+        };
+        let mistake = match (kind, rest) {
+            ("file", None) => return Some(Self::File(None)),
+            ("file", Some(folder)) if folder.starts_with('~') => place.mistake(
+                "`~` is not expanded here",
+                "write the folder as an absolute path, or relative to the repository",
+            ),
+            ("file", Some(folder)) if !folder.trim().is_empty() => {
+                return Some(Self::File(Some(folder.to_owned())));
+            }
+            ("file", Some(_)) => {
+                place.mistake("the folder is missing after `file:`", "write `file`, or `file:FOLDER`")
+            }
+            ("git" | "postgres", _) => place
+                .mistake(not_built(&format!("ledger: {kind}")), "write `ledger: file`, or leave the key out"),
+            _ => place.mistake(
+                format!("{} is no kind of ledger", super::error::quoted(written)),
+                "write `file`, or `file:FOLDER`",
+            ),
+        };
+        mistakes.push(mistake);
+        None
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^file(:[^~].*)?$" })
+    }
+}
+
+/// The thresholds. Webhooks are planned here, so keys with values get a message by name.
+#[derive(Debug)]
+pub(super) struct Alerts(pub(super) Vec<At<Percent>>);
+
+impl Read for Alerts {
+    fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let webhook = match &node.kind {
+            Kind::Map(_) => Some(node),
+            Kind::List(items) => items.iter().find(|item| matches!(item.kind, Kind::Map(_))),
+            _ => None,
+        };
+        if let Some(item) = webhook {
+            let at = Place { at: item.at, ..place.clone() };
+            mistakes.push(at.mistake(
+                "alerts that go to a webhook are not supported by this version of tollgate yet",
+                "write percents only, such as `alerts: [50, 80, 95]`",
+            ));
+            return None;
+        }
+        Vec::read(node, place, mistakes).map(Self)
+    }
+
+    fn schema() -> Value {
+        <Vec<At<Percent>>>::schema()
+    }
+}

@@ -1,0 +1,72 @@
+//! `tollgate check`: is the budget file valid, and what does it mean?
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::budget::{self, Budget, explain::explain};
+
+/// The exit code for an invalid budget file.
+const INVALID: u8 = 2;
+
+/// What `tollgate check` is asked.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Args {
+    /// The budget file to check [default: .github/tollgate.yml]
+    #[arg(long, value_name = "F")]
+    pub budget_file: Option<PathBuf>,
+}
+
+/// Checks the budget file, and explains it on `out`. Mistakes go to `err`.
+///
+/// Returns the exit code: 0 for a valid file and for none where the default was asked for, 2 otherwise.
+///
+/// # Errors
+/// When the file cannot be read for another reason than that it is not there, or `out` cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+    let path = args.budget_file.as_deref().unwrap_or(Path::new(budget::PATH));
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return absent(path, args.budget_file.is_some(), out, err);
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        writeln!(err, "{}: the file is not UTF-8 text\n\nhint: save it as UTF-8", path.display())?;
+        return Ok(INVALID);
+    };
+    match budget::parse(&text, &path.display().to_string()) {
+        Ok(budget) => {
+            writeln!(out, "{} is valid. What it means:\n\n{}", path.display(), explain(&budget).trim_end())?;
+            Ok(0)
+        }
+        Err(errors) => {
+            writeln!(err, "{errors}")?;
+            Ok(INVALID)
+        }
+    }
+}
+
+fn absent(path: &Path, asked_for: bool, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+    if asked_for {
+        writeln!(
+            err,
+            "{}: there is no such file\n\nhint: check the path, or write a budget file with `tollgate init`",
+            path.display()
+        )?;
+        return Ok(INVALID);
+    }
+    writeln!(
+        out,
+        "There is no {}, so the defaults hold. What they mean:\n\n{}",
+        path.display(),
+        explain(&Budget::builtin())
+    )?;
+    writeln!(
+        out,
+        "hint: to set limits of your own and enforce them, write a budget file with `tollgate init`"
+    )?;
+    Ok(0)
+}
