@@ -6,6 +6,7 @@
 //! [`Allowance`] and returns [`Totals`].
 
 pub mod account;
+pub mod journal;
 
 use std::collections::BTreeMap;
 
