@@ -1,5 +1,5 @@
-//! The wire, pure: bytes to [`Usage`](crate::tokens::Usage) and [`Ceiling`](crate::tokens::Ceiling),
-//! what to splice into a request, and how to say stop in an API's own words.
+//! The wire, pure: bytes to [`Usage`] and [`Ceiling`](crate::tokens::Ceiling), what to splice into a
+//! request, and how to say stop in an API's own words.
 //!
 //! Nothing in here does I/O and nothing knows a price. Each API is a module and an arm of [`Api`].
 
@@ -22,6 +22,22 @@ impl Api {
     pub const fn as_str(self) -> &'static str {
         match self {
             Api::Anthropic => "anthropic",
+        }
+    }
+
+    /// What a request line is for; `None` for anything that is not on the list.
+    #[must_use]
+    pub fn endpoint(self, method: &str, path: &str) -> Option<Endpoint> {
+        match self {
+            Api::Anthropic => anthropic::endpoint(method, path),
+        }
+    }
+
+    /// A problem in the API's own error shape.
+    #[must_use]
+    pub fn say(self, problem: &Problem) -> Answer {
+        match self {
+            Api::Anthropic => anthropic::say(problem),
         }
     }
 }
@@ -87,4 +103,37 @@ pub enum Problem {
     UpgradeRequired,
     /// The provider could not be reached, or broke off before its answer began.
     Upstream(String),
+}
+
+/// What is known of a request's input before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputBound {
+    /// Nothing but the body: its text counts one token a byte.
+    Bytes,
+    /// What the provider's free count endpoint said.
+    Counted {
+        /// Its answer, in tokens.
+        tokens: u64,
+        /// The margin, in tokens, that this run has shown it needs on top of the usual one.
+        extra: u64,
+    },
+}
+
+/// What the meter changes in a request; nothing by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Another model than the one that was asked for.
+    pub model: Option<crate::model::ModelId>,
+    /// A lower output cap, in tokens. One that is not lower than the request's own changes nothing.
+    pub output_cap: Option<u64>,
+    /// A line for the agent, added at the very end so that the cached prefix stays valid.
+    pub note: Option<String>,
+}
+
+impl Edits {
+    /// Whether the request goes out as it came.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Edits::default()
+    }
 }

@@ -1,3 +1,59 @@
 //! Anthropic Messages.
+//!
+//! `scan` reads JSON strictly without building a tree, `request` finds the few values that matter,
+//! `ceiling` bounds what they can cost in tokens, `splice` changes them in place, `reader` follows a
+//! response to its usage, and `answer` speaks when the meter answers by itself. [`usage`] is the only
+//! place that knows what a usage object means.
 
+mod answer;
+mod ceiling;
+mod image;
+mod reader;
+mod request;
+mod scan;
+mod splice;
 pub mod usage;
+
+pub use answer::{say, say_stop};
+pub use reader::Reader;
+pub use request::Request;
+pub use splice::parse_count;
+
+use super::Endpoint;
+
+/// The header by which Claude Code marks requests of a sub-agent.
+const SUB_AGENT_HEADER: &str = "x-claude-code-agent-id";
+
+/// What a request line is for; `None` for anything that is not on the list.
+///
+/// Files, batches and every path written in an unusual way (a doubled slash, an escape) are not on it.
+/// A query (`?beta=true`) is let through.
+#[must_use]
+pub fn endpoint(method: &str, path: &str) -> Option<Endpoint> {
+    let path = path.split_once('?').map_or(path, |(path, _query)| path);
+    match (method, path) {
+        ("POST", "/v1/messages") => Some(Endpoint::Generate),
+        ("POST", "/v1/messages/count_tokens") => Some(Endpoint::Count),
+        ("GET", "/v1/models") => Some(Endpoint::Models),
+        ("GET", _) => {
+            path.strip_prefix("/v1/models/").filter(|id| is_model_name(id)).map(|_| Endpoint::Models)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a path segment is a plain model name. No slash, no escape, and no leading dot: nothing that
+/// could lead somewhere else.
+fn is_model_name(segment: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
+    !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain)
+}
+
+/// Whether a request comes from the agent's main thread, as far as its headers tell.
+///
+/// Claude Code names the sub-agent in a header of its own; a client that sends no such header has one
+/// thread only.
+#[must_use]
+pub fn is_main_thread(headers: &http::HeaderMap) -> bool {
+    !headers.contains_key(SUB_AGENT_HEADER)
+}

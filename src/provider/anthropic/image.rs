@@ -1,0 +1,1 @@
+//! Sizes of images, read from the first bytes of the file.

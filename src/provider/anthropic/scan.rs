@@ -1,0 +1,1 @@
+//! A strict JSON reader that builds no tree.
