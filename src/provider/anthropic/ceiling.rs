@@ -1,20 +1,163 @@
 //! The most tokens that a request can use.
+//!
+//! Every rule names its source. Where none is published the rule says so and takes the side on which
+//! the cap holds.
 
 use super::super::{Edits, InputBound};
 use super::Request;
+use super::scan::Marks;
 use crate::model::{Limits, ModelId};
-use crate::tokens::Ceiling;
+use crate::tokens::{CacheWrites, Ceiling, CeilingLine};
+
+/// Tokens around each message. Not published; the page on token counting calls its counts an estimate that
+/// may hold some that the system adds.
+const MESSAGE_TOKENS: u64 = 10;
+/// Tokens around a whole request. Not published.
+const REQUEST_TOKENS: u64 = 64;
+/// The hidden instructions that come with tools: Anthropic's pricing page lists 264 to 804 by model.
+const TOOLS_TOKENS: u64 = 1_024;
+/// The hidden instructions that come with a schema of the answer. Not published; counted like those of
+/// tools.
+const SCHEMA_TOKENS: u64 = 1_024;
+/// Tokens that a note takes besides its bytes.
+const NOTE_TOKENS: u64 = 16;
+/// Anthropic's page on server tools: after ten steps the provider hands the turn back (`pause_turn`).
+const SERVER_STEPS: u64 = 10;
+/// Searches in one request that names no `max_uses`. A step may hold several; no limit is published.
+const SEARCHES_UNBOUNDED: u64 = 100;
 
 impl Request {
     /// The most that the request can use once `edits` are made. `limits` says what a model can do at
     /// most; it is asked for the request's model (or the one in `edits`), every fallback and the advisor.
+    ///
+    /// - **Input**: see [`InputBound`], never above the window.
+    /// - **Output**: the output cap, which holds thinking too and is hard (Messages API reference), never
+    ///   above the model's own.
+    /// - **Samplings**: one; with tools that the provider runs one more for every use it may make of
+    ///   them, ten at most, each of which reads the context again, grown by what the tools brought: hence
+    ///   the window. Whether the output cap holds for each or for all is not published: for each.
+    /// - **Compaction** is a sampling of its own, billed like one (`usage.iterations`).
+    /// - **Fallbacks** are billed hop by hop, each at its model's price, an **advisor** call as a sampling of
+    ///   its own model over the whole transcript (pages on both).
+    /// - **Cache writes** at the longest lifetime that anything in the request is marked with. A model need
+    ///   not write what it may.
+    /// - **Terms** as the request asks. `service_tier: auto` may be served from committed capacity, which
+    ///   has no public price and counts as the list price.
     #[must_use]
-    pub fn ceiling(
-        &self,
-        _edits: &Edits,
-        _limits: &dyn Fn(&ModelId) -> Limits,
-        _input: InputBound,
-    ) -> Ceiling {
-        unimplemented!()
+    pub fn ceiling(&self, edits: &Edits, limits: &dyn Fn(&ModelId) -> Limits, input: InputBound) -> Ceiling {
+        let tools = &self.found.tools.server;
+        let advisors = || tools.iter().filter(|tool| tool.kind.starts_with("advisor"));
+        let mut uses = 0_u64;
+        let mut web_searches = 0_u64;
+        for tool in tools {
+            uses = uses.saturating_add(tool.uses_max.unwrap_or(SERVER_STEPS));
+            if tool.kind.starts_with("web_search") {
+                web_searches = web_searches.saturating_add(tool.uses_max.unwrap_or(SEARCHES_UNBOUNDED));
+            }
+        }
+        let samplings = 1 + uses.min(SERVER_STEPS) + u64::from(self.found.compaction);
+        let line = |model: &ModelId, output: u64, samplings: u64| {
+            let limits = limits(model);
+            CeilingLine {
+                model: model.clone(),
+                input: self.input_ceiling(edits, &limits, input),
+                output: output.min(limits.output),
+                samplings,
+                cache_writes: cache_writes(self.marks),
+                terms: self.found.terms.clone(),
+            }
+        };
+        let output = self.output_cap_with(edits);
+        let mut lines = vec![line(edits.model.as_ref().unwrap_or(&self.model), output, samplings)];
+        for (model, own_cap) in &self.found.fallbacks {
+            lines.push(line(model, own_cap.unwrap_or(0).max(output), samplings));
+        }
+        for tool in advisors() {
+            // One that names no model asks the dearest that could be meant: none is published, so its own.
+            let model = tool.model.as_ref().unwrap_or(&self.model);
+            let cap = tool.output_cap.unwrap_or(u64::MAX);
+            lines.push(line(model, cap, tool.uses_max.unwrap_or(SERVER_STEPS)));
+        }
+        Ceiling { lines, web_searches }
+    }
+
+    /// The output cap once `edits` are made.
+    pub(super) fn output_cap_with(&self, edits: &Edits) -> u64 {
+        match edits.output_cap {
+            Some(cap) if cap < self.output_cap && cap >= self.min_output_cap() => cap,
+            _ => self.output_cap,
+        }
+    }
+
+    /// Whether the count endpoint's answer bounds the input: nothing is held or fetched by the provider,
+    /// and it reads the context once.
+    pub(super) fn countable(&self) -> bool {
+        self.found.tools.server.is_empty() && !self.found.content.opaque
+    }
+
+    /// Input tokens of one sampling at most.
+    fn input_ceiling(&self, edits: &Edits, limits: &Limits, input: InputBound) -> u64 {
+        let content = &self.found.content;
+        let note = edits.note.as_ref().map_or(0, |note| count(note.len()) + NOTE_TOKENS);
+        // What an address holds can change between counting and serving.
+        let remote_images = content.remote_images.saturating_mul(limits.image);
+        let tokens = match input {
+            _ if !self.countable() => limits.window,
+            // The page on token counting calls its answer an estimate that may differ by a small amount:
+            // 2 % and 64 tokens, and what this run has shown.
+            InputBound::Counted { tokens, extra } => {
+                let margin = tokens.div_ceil(50).saturating_add(REQUEST_TOKENS).saturating_add(extra);
+                let unseen = count(self.found.unknown_bytes).saturating_add(remote_images);
+                tokens.saturating_add(margin).saturating_add(unseen)
+            }
+            // Pages are billed as text and image both (page on PDF support); how many there are, only the
+            // provider sees.
+            InputBound::Bytes if content.documents => limits.window,
+            InputBound::Bytes => self.text_ceiling() + self.image_ceiling(limits) + remote_images,
+        };
+        tokens.saturating_add(note).min(limits.window)
+    }
+
+    /// Tokens of everything but images. A tokenizer that falls back to single bytes makes no more tokens
+    /// than there are bytes; the JSON around a text is more bytes than what a model sees around it.
+    fn text_ceiling(&self) -> u64 {
+        let (content, tools) = (&self.found.content, &self.found.tools);
+        let image_bytes: usize = content.images.iter().map(|image| image.bytes).sum();
+        // Definitions are written anew for the model, in a form that is not published: twice their bytes.
+        // A tool that is deferred is written out where it is referred to.
+        let rewritten = count(tools.bytes) + content.tool_references * 2 * count(tools.largest_bytes);
+        let instructions = if tools.bytes > 0 { TOOLS_TOKENS } else { 0 };
+        let schema = if self.found.schema { SCHEMA_TOKENS } else { 0 };
+        count(self.body.len() - image_bytes)
+            + rewritten
+            + instructions
+            + schema
+            + tools.hidden_tokens
+            + content.messages * MESSAGE_TOKENS
+            + REQUEST_TOKENS
+    }
+
+    /// Tokens of the images in base64: by their size where it can be read, else the model's most (page on
+    /// vision).
+    fn image_ceiling(&self, limits: &Limits) -> u64 {
+        let tokens = |size: Option<super::image::Size>| size.map_or(limits.image, |s| s.tokens(limits.image));
+        self.found.content.images.iter().map(|image| tokens(image.size)).sum()
+    }
+
+    /// Whether one answer is one sampling, so that its first event says all of its input side.
+    pub(super) fn samples_once(&self) -> bool {
+        self.found.tools.server.is_empty() && !self.found.compaction && self.found.fallbacks.is_empty()
+    }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn cache_writes(marks: Marks) -> CacheWrites {
+    match marks {
+        Marks { hour: true, .. } => CacheWrites::OneHour,
+        Marks { any: true, .. } => CacheWrites::FiveMinutes,
+        Marks { .. } => CacheWrites::None,
     }
 }

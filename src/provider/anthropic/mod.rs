@@ -1,17 +1,21 @@
 //! Anthropic Messages.
 //!
-//! `scan` reads JSON strictly without building a tree, `request` finds the few values that matter,
-//! `ceiling` bounds what they can cost in tokens, `splice` changes them in place, `reader` follows a
+//! `scan` reads JSON strictly without building a tree; `request`, with `fields`, `content` and `tools`,
+//! finds the few values that matter, `ceiling` bounds what they can cost in tokens, `splice` changes them in place, `reader` follows a
 //! response to its usage, and `answer` speaks when the meter answers by itself. [`usage`] is the only
 //! place that knows what a usage object means.
 
 mod answer;
 mod ceiling;
+mod content;
+mod fields;
 mod image;
 mod reader;
 mod request;
 mod scan;
 mod splice;
+mod tail;
+mod tools;
 pub mod usage;
 
 pub use answer::{say, say_stop};

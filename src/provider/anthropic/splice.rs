@@ -1,31 +1,101 @@
 //! Changing a request: only the bytes that must change.
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::super::Edits;
 use super::Request;
+use super::content::NotePlace;
+
+/// What stands in the place of a range of the body.
+type Cut = (Range<usize>, String);
 
 impl Request {
     /// The body with `edits` made; the same bytes where there are none.
     ///
-    /// A lower output cap also lowers a thinking budget that would reach it. A cap below
-    /// [`min_output_cap`](Self::min_output_cap) or a note that
-    /// [cannot be taken](Self::can_take_note) is left out.
+    /// A lower output cap also lowers a thinking budget that would reach it (the page on extended thinking:
+    /// 1,024 at least, and below `max_tokens`). A cap below [`min_output_cap`](Self::min_output_cap) or a
+    /// note that [cannot be taken](Self::can_take_note) is left out.
+    ///
+    /// The note is a text block of its own, the last of the last message: cache marks are on blocks, and no
+    /// block before it changes.
     #[must_use]
-    pub fn rewrite(&self, _edits: &Edits) -> Bytes {
-        unimplemented!()
+    pub fn rewrite(&self, edits: &Edits) -> Bytes {
+        let mut cuts: Vec<Cut> = Vec::new();
+        if let Some(model) = edits.model.as_ref().filter(|model| **model != self.model) {
+            cuts.push((self.model_at.clone(), quoted(model.as_str())));
+        }
+        let cap = self.output_cap_with(edits);
+        if cap < self.output_cap {
+            cuts.push((self.output_cap_at.clone(), cap.to_string()));
+            if let Some((budget, at)) = &self.found.thinking_budget
+                && *budget >= cap
+            {
+                cuts.push((at.clone(), (cap - 1).to_string()));
+            }
+        }
+        if let (Some(note), Some(place)) = (&edits.note, self.note_at()) {
+            let block = format!(r#",{{"type":"text","text":{}}}"#, quoted(note));
+            match place {
+                NotePlace::EndOfBlocks(at) => cuts.push((*at..*at, block)),
+                NotePlace::AfterString(at) => {
+                    cuts.push((at.start..at.start, r#"[{"type":"text","text":"#.to_owned()));
+                    cuts.push((at.end..at.end, format!("}}{block}]")));
+                }
+            }
+        }
+        if cuts.is_empty() { self.body.clone() } else { splice(&self.body, cuts) }
     }
 
     /// The body for `POST /v1/messages/count_tokens`, for the model in `edits` if there is one; `None`
-    /// where its answer would not bound the request (tools the provider runs, content it holds).
+    /// where its answer would not bound the request (tools the provider runs, content it holds or
+    /// fetches).
+    ///
+    /// It has the fields that this endpoint takes and no other. What is dropped can only make the count
+    /// larger, as context management does, or leaves it alone.
     #[must_use]
-    pub fn count_body(&self, _edits: &Edits) -> Option<Bytes> {
-        unimplemented!()
+    pub fn count_body(&self, edits: &Edits) -> Option<Bytes> {
+        if !self.countable() {
+            return None;
+        }
+        let model = quoted(edits.model.as_ref().unwrap_or(&self.model).as_str());
+        let mut out = Vec::with_capacity(self.body.len());
+        out.extend_from_slice(format!("{{\"model\":{model}").as_bytes());
+        for (key, at) in &self.found.countable {
+            out.extend_from_slice(format!(",\"{key}\":").as_bytes());
+            out.extend_from_slice(&self.body[at.clone()]);
+        }
+        out.push(b'}');
+        Some(out.into())
     }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn splice(body: &[u8], mut cuts: Vec<Cut>) -> Bytes {
+    cuts.sort_by_key(|(at, _text)| at.start);
+    let added: usize = cuts.iter().map(|(_at, text)| text.len()).sum();
+    let mut out = Vec::with_capacity(body.len() + added);
+    let mut done = 0;
+    for (at, text) in cuts {
+        out.extend_from_slice(&body[done..at.start]);
+        out.extend_from_slice(text.as_bytes());
+        done = at.end;
+    }
+    out.extend_from_slice(&body[done..]);
+    out.into()
 }
 
 /// Reads the count endpoint's answer, in tokens.
 #[must_use]
-pub fn parse_count(_body: &[u8]) -> Option<u64> {
-    unimplemented!()
+pub fn parse_count(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Count {
+        input_tokens: u64,
+    }
+    serde_json::from_slice::<Count>(body).ok().map(|count| count.input_tokens)
 }
