@@ -1,0 +1,451 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::Thinking;
+use crate::money::Usd;
+use crate::tokens::{
+    CacheWrites, Ceiling, CeilingLine, Counts, Region, ServiceTier, Speed, Terms, Usage, UsageLine,
+};
+
+const NOW: When = When::On(Date::constant(2026, 11, 23));
+
+fn table() -> &'static Table {
+    Table::embedded()
+}
+
+fn usd(text: &str) -> Usd {
+    text.parse().expect(text)
+}
+
+fn on(text: &str) -> When {
+    When::On(text.parse().expect(text))
+}
+
+fn around(text: &str) -> When {
+    When::Around(text.parse().expect(text))
+}
+
+fn usage(model: &str, counts: Counts, terms: Terms) -> Usage {
+    Usage { lines: vec![UsageLine { model: model.into(), counts, terms }], ..Usage::default() }
+}
+
+fn cost(model: &str, counts: Counts, when: When) -> Usd {
+    table().cost(&usage(model, counts, Terms::default()), when).expect(model).usd
+}
+
+/// One token of each kind in millions, so that rates can be read off the cost.
+fn reads(count: u64) -> Counts {
+    Counts { cache_read: count, ..Counts::default() }
+}
+
+fn fast() -> Terms {
+    Terms { speed: Speed::Fast, ..Terms::default() }
+}
+
+#[test]
+fn the_embedded_table_loads_and_says_of_when_it_is() {
+    assert_eq!(table().models().len(), 22);
+    assert_eq!(table().as_of(), Date::constant(2026, 11, 23));
+    assert!(!table().stale(Date::constant(2027, 1, 22)), "60 days are not too old");
+    assert!(table().stale(Date::constant(2027, 1, 23)));
+    assert!(table().models().iter().all(|model| model.rows.iter().all(|row| !row.source.is_empty())));
+}
+
+#[test]
+fn a_name_is_known_exactly_or_not_at_all() {
+    for (name, id) in [
+        ("claude-opus-5-5", Some("claude-opus-5-5")),
+        ("claude-opus-5.5", Some("claude-opus-5-5")),
+        ("claude-sonnet-5-5[1m]", Some("claude-sonnet-5-5")),
+        ("claude-haiku-4-5-20251001", Some("claude-haiku-4-5")),
+        ("claude-haiku-4-5-20260101", Some("claude-haiku-4-5")),
+        ("claude-haiku-4-5-20251001[1m]", Some("claude-haiku-4-5")),
+        ("claude-sonnet-4-20250514", Some("claude-sonnet-4-0")),
+        ("claude-opus-5-6", None),
+        ("claude-opus-5-5-mini", None),
+        ("claude-opus-5-5-2026", None),
+        ("claude-opus-5-5-20260101-20260102", None),
+        ("claude", None),
+        ("-20260101", None),
+        ("", None),
+    ] {
+        let found = table().find(&name.into()).map(|model| model.id.as_str());
+        assert_eq!(found, id, "{name}");
+    }
+}
+
+#[test]
+fn limits_follow_the_generation() {
+    for (name, window, output, thinking, image) in [
+        ("claude-opus-5-5", 1_000_000, 128_000, Thinking::Adaptive, 4_784),
+        ("claude-opus-4-7", 1_000_000, 128_000, Thinking::Adaptive, 4_784),
+        ("claude-opus-4-6", 1_000_000, 128_000, Thinking::Budgeted, 1_568),
+        ("claude-haiku-4-5", 200_000, 64_000, Thinking::Budgeted, 1_568),
+        ("claude-opus-4-1", 200_000, 32_000, Thinking::Budgeted, 1_568),
+    ] {
+        let limits = crate::model::Limits { window, output, thinking, image };
+        assert_eq!(table().limits(&name.into()), Some(limits), "{name}");
+    }
+}
+
+#[test]
+fn every_kind_of_token_has_its_own_rate() {
+    let million = 1_000_000;
+    for (kind, counts, expected) in [
+        ("input", Counts { input: million, ..Counts::default() }, "8"),
+        ("output", Counts { output: million, ..Counts::default() }, "40"),
+        ("cache read", reads(million), "0.2"),
+        ("5 minutes", Counts { cache_write_5m: million, ..Counts::default() }, "10"),
+        ("1 hour", Counts { cache_write_1h: million, ..Counts::default() }, "16"),
+    ] {
+        assert_eq!(cost("claude-fable-5-2", counts, NOW), usd(expected), "{kind}");
+    }
+}
+
+#[test]
+fn prices_hold_from_their_day_to_their_day() {
+    let long = Counts { input: 200_001, output: 1_000_000, ..Counts::default() };
+    let million = reads(1_000_000);
+    for (model, counts, when, expected) in [
+        ("claude-sonnet-5-5", million, on("2026-09-28"), "0.2"),
+        ("claude-sonnet-5-5", million, on("2026-10-06"), "0.2"),
+        ("claude-sonnet-5-5", million, on("2026-10-07"), "0.1"),
+        ("claude-opus-4-6", long, on("2026-03-12"), "39.50001"),
+        ("claude-opus-4-6", long, on("2026-03-13"), "26.000005"),
+        ("claude-sonnet-4-6", long, on("2026-03-12"), "23.700006"),
+        // Around an instant the dearer of two neighbouring prices counts, for a day on either side.
+        ("claude-sonnet-5-5", million, around("2026-10-07T23:59:59Z"), "0.2"),
+        ("claude-sonnet-5-5", million, around("2026-10-08T00:00:00Z"), "0.1"),
+        ("claude-opus-4-6", long, around("2026-03-13T12:00:00Z"), "39.50001"),
+        ("claude-opus-4-6", long, around("2026-03-14T12:00:00Z"), "26.000005"),
+    ] {
+        assert_eq!(cost(model, counts, when), usd(expected), "{model} {when:?}");
+    }
+}
+
+#[test]
+fn a_band_is_entered_strictly_above_its_edge_and_reprices_everything() {
+    let edge = Counts { input: 1, cache_read: 99_998, cache_write_1h: 1, output: 10, ..Counts::default() };
+    let above = Counts { cache_write_5m: 1, ..edge };
+    assert_eq!(cost("claude-haiku-5-5", edge, NOW), usd("0.00100528"));
+    assert_eq!(cost("claude-haiku-5-5", above, NOW), usd("0.005027025"));
+}
+
+#[test]
+fn terms_multiply_one_another() {
+    let counts = Counts { input: 1_000_000, ..Counts::default() };
+    let terms = |tier, speed, region| Terms { tier, speed, region };
+    use {Region as R, ServiceTier as T, Speed as S};
+    for (terms, expected) in [
+        (terms(T::Standard, S::Standard, R::Us), "4.4"),
+        (terms(T::Standard, S::Fast, R::Global), "8"),
+        (terms(T::Standard, S::Fast, R::Us), "8.8"),
+        (terms(T::Batch, S::Standard, R::Us), "2.2"),
+        (terms(T::Priority, S::Standard, R::Global), "4"),
+    ] {
+        let cost = table().cost(&usage("claude-opus-5-5", counts, terms.clone()), NOW).expect("a price");
+        assert_eq!(cost.usd, usd(expected), "{terms:?}");
+        let told = cost.notes.iter().any(|note| note.contains("committed capacity"));
+        assert_eq!(told, terms.tier == T::Priority);
+    }
+}
+
+#[test]
+fn what_has_no_price_is_an_error_and_says_which() {
+    let one = Counts { input: 1, ..Counts::default() };
+    let odd_tier = Terms { tier: ServiceTier::Other("turbo".into()), ..Terms::default() };
+    let us = Terms { region: Region::Us, ..Terms::default() };
+    let batch_fast = Terms { tier: ServiceTier::Batch, ..fast() };
+    for (model, terms, when, message) in [
+        ("gpt-7", Terms::default(), NOW, "the price table has no model `gpt-7`"),
+        (
+            "claude-opus-5-5",
+            odd_tier,
+            NOW,
+            "the price table has no price for `claude-opus-5-5` at service tier `turbo`, speed `standard`, region `global`",
+        ),
+        (
+            "claude-haiku-4-5-20251001",
+            us,
+            NOW,
+            "the price table has no price for `claude-haiku-4-5` at service tier `standard`, speed `standard`, region `us`",
+        ),
+        (
+            "claude-opus-4-8",
+            fast(),
+            on("2026-12-01"),
+            "the price table has no price for `claude-opus-4-8` at service tier `standard`, speed `fast`, region `global`",
+        ),
+        (
+            "claude-opus-5-5",
+            batch_fast,
+            NOW,
+            "the price table has no price for `claude-opus-5-5` at service tier `batch`, speed `fast`, region `global`",
+        ),
+    ] {
+        let error = table().cost(&usage(model, one, terms), when).expect_err(message);
+        assert_eq!(error.to_string(), message);
+    }
+    assert!(table().cost(&usage("claude-opus-4-8", one, fast()), on("2026-11-30")).is_ok());
+    let ownerless = Usage { web_searches: 2, ..Usage::default() };
+    let error = table().cost(&ownerless, NOW).expect_err("no owner");
+    assert_eq!(error.to_string(), "2 web searches were counted, but no model that ran them");
+}
+
+#[test]
+fn searches_are_added_unmultiplied_and_refusals_are_free() {
+    let counts = Counts { input: 1_000, ..Counts::default() };
+    let mut used = usage("claude-opus-5-5", counts, fast());
+    used.web_searches = 3;
+    assert_eq!(table().cost(&used, NOW).expect("a price").usd, usd("0.038"));
+    used.unbilled = true;
+    let cost = table().cost(&used, NOW).expect("free");
+    assert_eq!(cost.usd, Usd::ZERO);
+    assert_eq!(cost.notes, ["the request was refused before any output, which is not billed"]);
+}
+
+#[test]
+fn a_bound_takes_the_dearest_of_all_that_may_happen() {
+    let line = |model: &str, input, output| CeilingLine {
+        model: model.into(),
+        input,
+        output,
+        samplings: 1,
+        cache_writes: CacheWrites::None,
+        terms: Terms::default(),
+    };
+    let plain = line("claude-haiku-5-5", 100_000, 1_000);
+    let cases = [
+        ("plain", vec![plain.clone()], 0, "0.0105"),
+        ("one token into the band", vec![line("claude-haiku-5-5", 100_001, 1_000)], 0, "0.0525005"),
+        (
+            "writes for an hour",
+            vec![CeilingLine { cache_writes: CacheWrites::OneHour, ..plain.clone() }],
+            0,
+            "0.0205",
+        ),
+        ("ten samplings", vec![CeilingLine { samplings: 10, ..plain.clone() }], 0, "0.525"),
+        (
+            "in the US",
+            vec![CeilingLine { terms: Terms { region: Region::Us, ..Terms::default() }, ..plain.clone() }],
+            0,
+            "0.01155",
+        ),
+        ("an advisor", vec![plain.clone(), line("claude-opus-5-5", 1_000, 1_000)], 0, "0.0345"),
+        ("searches", vec![plain], 5, "0.0605"),
+    ];
+    for (name, lines, web_searches, expected) in cases {
+        let ceiling = Ceiling { lines, web_searches };
+        let bound = table().bound(&ceiling, NOW).expect(name);
+        assert_eq!(bound.total(), usd(expected), "{name}");
+        assert_eq!(bound.output_max, 1_000, "{name}");
+        assert_eq!(bound.with_output(0), bound.fixed, "{name}");
+    }
+}
+
+#[test]
+fn dearer_is_by_what_tokens_cost() {
+    for (a, b, dearer) in [
+        ("claude-opus-5-5", "claude-sonnet-5-5", Some(true)),
+        ("claude-haiku-5-5", "claude-haiku-4-5", Some(false)),
+        ("claude-haiku-4-5", "claude-haiku-5-5", Some(true)),
+        ("claude-sonnet-4-6", "claude-opus-5-5", Some(false)),
+        ("claude-opus-5-5", "claude-opus-5-5", Some(false)),
+        ("claude-sonnet-5", "claude-sonnet-5-5", Some(true)),
+        ("claude-sonnet-9", "claude-sonnet-5-5", None),
+    ] {
+        assert_eq!(table().is_dearer(&a.into(), &b.into(), NOW), dearer, "{a} {b}");
+    }
+}
+
+#[test]
+fn the_dearest_known_costs_at_least_what_any_model_costs() {
+    let dearest = table().dearest_known();
+    let counts =
+        Counts { input: 150_001, cache_read: 9, cache_write_5m: 7, cache_write_1h: 5, output: 3_000 };
+    let most = cost(dearest.id.as_str(), counts, NOW);
+    for model in table().models() {
+        assert!(cost(model.id.as_str(), counts, NOW) <= most, "{}", model.id);
+        assert!(model.limits.window <= dearest.limits.window);
+    }
+    let ceiling = Ceiling {
+        lines: vec![CeilingLine {
+            model: dearest.id.clone(),
+            input: 1_000_000,
+            output: 0,
+            samplings: 1,
+            cache_writes: CacheWrites::OneHour,
+            terms: fast(),
+        }],
+        web_searches: 0,
+    };
+    assert_eq!(table().bound(&ceiling, NOW).expect("a bound").total(), usd("32"));
+}
+
+#[test]
+fn caching_saves_the_difference_to_plain_input() {
+    let saving = table().cache_read_saving(&"claude-opus-5-5".into(), &reads(1_000_000), NOW);
+    assert_eq!(saving, Ok(usd("3.8")));
+    let list = table().list_cost(&"claude-opus-5-5".into(), &reads(1_000_000), NOW);
+    assert_eq!(list, Ok(usd("0.2")));
+}
+
+/// A table of one model, to be damaged.
+const SMALL: &str = r#"{"format":1,"about":"","as_of":"2026-11-23",
+"fees":[{"provider":"anthropic","web_search":"0.01","source":"s"}],
+"models":[{"provider":"anthropic","id":"m","aliases":["n"],
+"limits":{"window":9,"output":9,"thinking":"adaptive","image":9},
+"rows":[{"until":"2026-01-01","rates":{"input":"1","output":"5","cache_read":"0.1","cache_write_5m":"1.25","cache_write_1h":"2"},
+"factors":{"us":"1.1"},"source":"s"},
+{"from":"2026-01-02","rates":{"input":"1","output":"5","cache_read":"0.1","cache_write_5m":"1.25","cache_write_1h":"2"},
+"long":[{"above":10,"rates":{"input":"2","output":"5","cache_read":"0.1","cache_write_5m":"1.25","cache_write_1h":"2"}}],
+"factors":{},"source":"s"}]}]}"#;
+
+#[test]
+fn a_damaged_table_is_refused() {
+    assert!(Table::parse(SMALL).is_ok());
+    for (from, to, message) in [
+        ("\"format\":1", "\"format\":2", "the price table has format 2, this version reads format 1"),
+        (
+            "\"input\":\"1\"",
+            "\"input\":\"1e0\"",
+            "the price table, `m`, input: `1e0`: expected a decimal number of dollars such as 4.00",
+        ),
+        (
+            "\"us\":\"1.1\"",
+            "\"us\":\"x\"",
+            "the price table, `m`, factors.us: `x`: expected a decimal number of dollars such as 4.00",
+        ),
+        (
+            "\"cache_read\":\"0.1\"",
+            "\"cache_read\":\"0.000001\"",
+            "the price table, `m`: a rate times its factors is finer than a pico-dollar",
+        ),
+        (
+            "\"from\":\"2026-01-02\"",
+            "\"from\":\"2026-01-03\"",
+            "the price table, `m`: its rows leave a gap or overlap",
+        ),
+        (
+            "\"from\":\"2026-01-02\"",
+            "\"from\":\"2026-01-01\"",
+            "the price table, `m`: its rows leave a gap or overlap",
+        ),
+        ("\"until\":\"2026-01-01\",", "", "the price table, `m`: its rows leave a gap or overlap"),
+        ("\"above\":10", "\"above\":0", "the price table, `m`: its bands do not ascend"),
+        ("\"window\":9", "\"window\":0", "the price table, `m`: a limit is zero"),
+        ("[\"n\"]", "[\"m\"]", "the price table has two models that answer to `m`"),
+    ] {
+        let damaged = SMALL.replacen(from, to, 1);
+        assert_ne!(damaged, SMALL, "{from}");
+        let error = Table::parse(&damaged).expect_err(message);
+        assert_eq!(error.to_string(), message);
+    }
+    for (from, to) in [("\"about\"", "\"abut\""), ("\"input\":\"1\"", "\"input\":1"), ("adaptive", "odd")] {
+        let error = Table::parse(&SMALL.replacen(from, to, 1)).expect_err(to);
+        assert!(matches!(error, TableError::Json(_)), "{error}");
+    }
+}
+
+fn terms_within(ceiling: &Terms) -> impl Strategy<Value = Terms> + use<> {
+    let tiers = vec![ceiling.tier.clone(), ServiceTier::Standard];
+    let speeds = vec![ceiling.speed.clone(), Speed::Standard];
+    let regions = vec![ceiling.region.clone(), Region::Global];
+    let pick = (prop::sample::select(tiers), prop::sample::select(speeds), prop::sample::select(regions));
+    pick.prop_map(|(tier, speed, region)| Terms { tier, speed, region })
+}
+
+fn a_ceiling_line() -> impl Strategy<Value = CeilingLine> {
+    // Half of the models have a band, since that is where a bound can go wrong.
+    let mut models: Vec<ModelId> = table().models().iter().map(|model| model.id.clone()).collect();
+    models.extend(vec!["claude-haiku-5-5".into(); models.len()]);
+    let writes = vec![CacheWrites::None, CacheWrites::FiveMinutes, CacheWrites::OneHour];
+    let speeds = vec![Speed::Standard, Speed::Fast];
+    let regions = vec![Region::Global, Region::Us];
+    let terms = (prop::sample::select(speeds), prop::sample::select(regions))
+        .prop_map(|(speed, region)| Terms { speed, region, ..Terms::default() });
+    let input = prop_oneof![0..300_000_u64, 99_990..100_010_u64, 199_990..200_010_u64];
+    (prop::sample::select(models), input, 0..64_000_u64, 1..4_u64, prop::sample::select(writes), terms)
+        .prop_map(|(model, input, output, samplings, cache_writes, terms)| CeilingLine {
+            model,
+            input,
+            output,
+            samplings,
+            cache_writes,
+            terms,
+        })
+}
+
+/// A sampling within a line of a ceiling: parts in thousandths of what is allowed.
+fn a_sampling(line: CeilingLine, inputs: u64) -> impl Strategy<Value = UsageLine> {
+    let terms = terms_within(&line.terms);
+    let part = prop_oneof![0..=1_000_u64, Just(1_000)];
+    (part.clone(), part.clone(), part.clone(), part.clone(), part, terms).prop_map(
+        move |(all, read, five, hour, output, terms)| {
+            let prompt = line.input * inputs * all / 1_000;
+            let cache_read = prompt * read / 1_000;
+            let mut rest = prompt - cache_read;
+            let mut take = |share: u64, allowed: bool| {
+                let taken = if allowed { rest * share / 1_000 } else { 0 };
+                rest -= taken;
+                taken
+            };
+            let cache_write_1h = take(hour, line.cache_writes == CacheWrites::OneHour);
+            let cache_write_5m = take(five, line.cache_writes != CacheWrites::None);
+            let output = line.output * inputs * output / 1_000;
+            let counts = Counts { input: rest, cache_read, cache_write_5m, cache_write_1h, output };
+            UsageLine { model: line.model.clone(), counts, terms }
+        },
+    )
+}
+
+/// A ceiling, and a usage within it: each line's samplings one by one, or in one sum.
+fn a_ceiling_and_a_usage() -> impl Strategy<Value = (Ceiling, Usage)> {
+    (prop::collection::vec((a_ceiling_line(), any::<bool>()), 1..4), 0..5_u64, 0..5_u64).prop_flat_map(
+        |(lines, searches, spared)| {
+            let samplings: Vec<_> = lines
+                .iter()
+                .flat_map(|(line, summed)| {
+                    let (times, inputs) = if *summed { (1, line.samplings) } else { (line.samplings, 1) };
+                    (0..times).map(move |_| a_sampling(line.clone(), inputs))
+                })
+                .collect();
+            let lines = lines.into_iter().map(|(line, _)| line).collect();
+            let ceiling = Ceiling { lines, web_searches: searches };
+            let web_searches = searches.saturating_sub(spared);
+            samplings.prop_map(move |lines| (ceiling.clone(), Usage { lines, web_searches, unbilled: false }))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_usage_within_a_ceiling_costs_more_than_its_bound(
+        (ceiling, usage) in a_ceiling_and_a_usage(),
+        day in 0..500_i64,
+    ) {
+        let start: Timestamp = "2026-01-01T09:00:00Z".parse().expect("an instant");
+        let when = When::Around(start + SignedDuration::from_hours(24 * day));
+        // A ceiling whose terms have no price is not let through at all.
+        if let Ok(bound) = table().bound(&ceiling, when) {
+            let cost = table().cost(&usage, when);
+            prop_assert!(cost.as_ref().is_ok_and(|cost| cost.usd <= bound.total()), "{cost:?} {bound:?}");
+        }
+    }
+
+    #[test]
+    fn around_an_instant_is_never_cheaper_than_its_day(
+        line in a_ceiling_line().prop_flat_map(|line| a_sampling(line, 1)),
+        hours in 0..12_000_i64,
+    ) {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("an instant");
+        let instant = start + SignedDuration::from_hours(hours);
+        let day = TimeZone::UTC.to_datetime(instant).date();
+        let usage = Usage { lines: vec![line], ..Usage::default() };
+        if let Ok(exact) = table().cost(&usage, When::On(day)) {
+            prop_assert!(table().cost(&usage, When::Around(instant)).expect("a price").usd >= exact.usd);
+        }
+    }
+}

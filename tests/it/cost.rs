@@ -1,0 +1,133 @@
+//! `tollgate cost`, from a file to lines.
+
+use std::io::Write as _;
+
+use tollgate::commands::cost::{Args, Format, run};
+
+/// What the command says about some input: exit code, stdout, stderr with the path taken out.
+fn cost(input: &str, format: Format) -> (u8, String, String) {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(input.as_bytes()).expect("room for the input");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let args = Args { input: file.path().to_owned(), format };
+    let code = run(&args, &mut out, &mut err).expect("the command runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (code, text(out), text(err).replace(&file.path().display().to_string(), "FILE"))
+}
+
+fn line(input: &str) -> String {
+    let (code, out, err) = cost(input, Format::Json);
+    assert_eq!((code, err.as_str()), (0, ""), "{input}");
+    out.trim_end().to_owned()
+}
+
+const TOKENS_7_9: &str = r#""tokens":{"input":7,"cache_write_5m":0,"cache_write_1h":0,"cache_read":0,"output":9,"web_search_requests":0}"#;
+
+#[test]
+fn one_line_in_one_line_out() {
+    let input = r#"{"id":"a","api":"anthropic","model":"claude-opus-5-5","date":"2026-11-01","usage":{"input_tokens":7,"output_tokens":9}}"#;
+    assert_eq!(line(input), format!(r#"{{"id":"a","usd":"0.000208",{TOKENS_7_9}}}"#));
+}
+
+#[test]
+fn the_expected_amount_is_not_looked_at() {
+    let input = r#"{"id":1,"provider":"anthropic","model":"claude-opus-5-5","expected_usd":"99","usage":{"input_tokens":7,"output_tokens":9}}"#;
+    assert_eq!(line(input), format!(r#"{{"id":1,"usd":"0.000208",{TOKENS_7_9}}}"#));
+}
+
+#[test]
+fn a_document_lists_cases_and_streams() {
+    let input = r#"{
+      "as_of": "2026-11-23",
+      "cases": [
+        {"id": "c", "api": "anthropic", "model": "claude-haiku-5-5", "usage": {"input_tokens": 7, "output_tokens": 9}}
+      ],
+      "streams": [
+        {"id": "s", "api": "anthropic", "model": "claude-haiku-5-5", "events": [
+          {"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 2}}},
+          {"type": "ping"},
+          {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
+          {"type": "message_stop"}
+        ]}
+      ]
+    }"#;
+    let expected = format!(
+        "{{\"id\":\"c\",\"usd\":\"0.0000052\",{TOKENS_7_9}}}\n{{\"id\":\"s\",\"usd\":\"0.0000052\",{TOKENS_7_9}}}"
+    );
+    assert_eq!(line(input), expected);
+}
+
+#[test]
+fn hints_of_the_request_fill_what_the_usage_leaves_open() {
+    let tokens = r#""tokens":{"input":0,"cache_write_5m":0,"cache_write_1h":1000,"cache_read":0,"output":0,"web_search_requests":0}"#;
+    let input = r#"{"id":"h","api":"anthropic","model":"claude-opus-5-5","request_context":{"system":[{"cache_control":{"ttl":"1h"}}],"speed":"fast","service_tier":"auto"},"usage":{"input_tokens":0,"cache_creation_input_tokens":1000,"output_tokens":0}}"#;
+    assert_eq!(line(input), format!(r#"{{"id":"h","usd":"0.016",{tokens}}}"#));
+}
+
+#[test]
+fn a_refusal_is_free_only_before_any_output() {
+    let stream = |content: &str, output: u64| {
+        format!(
+            r#"{{"id":"r","model":"claude-opus-5-5","events":[{{"type":"message_start","message":{{"usage":{{"input_tokens":7,"output_tokens":0}}}}}},{content}{{"type":"message_delta","delta":{{"stop_reason":"refusal"}},"usage":{{"output_tokens":{output}}}}}]}}"#
+        )
+    };
+    for (name, content, output, usd) in [
+        ("nothing was said", "", 1, "\"0\""),
+        ("a block was begun", r#"{"type":"content_block_start"},"#, 1, "\"0.000048\""),
+        ("more than one token was counted", "", 9, "\"0.000208\""),
+    ] {
+        let answer = line(&stream(content, output));
+        assert!(answer.contains(&format!(r#""usd":{usd},"#)), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn what_has_no_price_says_why() {
+    let item = |fields: &str| format!(r#"{{"id":"x","api":"anthropic","model":"claude-opus-5-5",{fields}}}"#);
+    let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":9}}}"#;
+    for (input, why) in [
+        (item(r#""usage":null"#), r#""tokens":null,"why":"the usage is missing"}"#.to_owned()),
+        (
+            item(&format!(r#""events":[{start}]"#)),
+            r#""tokens":null,"why":"the stream broke off before its final usage: its output is not known"}"#.to_owned(),
+        ),
+        (
+            item(&format!(r#""events":[{start},{{"type":"error"}}]"#)),
+            r#""tokens":null,"why":"the stream ended with an error before its final usage"}"#.to_owned(),
+        ),
+        (
+            item(r#""usage":{"input_tokens":7,"output_tokens":-9}"#),
+            r#""tokens":null,"why":"the usage field `output_tokens` is -9: expected a whole number, zero or more"}"#.to_owned(),
+        ),
+        (
+            r#"{"id":"x","model":"claude-9","usage":{"input_tokens":7,"output_tokens":9}}"#.to_owned(),
+            format!(r#"{TOKENS_7_9},"why":"the price table has no model `claude-9`"}}"#),
+        ),
+        (
+            r#"{"id":"x","usage":{"input_tokens":7,"output_tokens":9}}"#.to_owned(),
+            r#""tokens":null,"why":"the model is missing"}"#.to_owned(),
+        ),
+        (
+            r#"{"id":"x","api":"telepathy","usage":{}}"#.to_owned(),
+            r#""tokens":null,"why":"the API `telepathy` is not supported yet"}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(line(&input), format!(r#"{{"id":"x","usd":null,{why}"#), "{input}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_json_is_told_apart_and_the_rest_is_priced() {
+    let good = r#"{"id":"g","model":"claude-opus-5-5","usage":{"input_tokens":7,"output_tokens":9}}"#;
+    let (code, out, err) = cost(&format!("{good}\n\nnonsense\n{good}\n"), Format::Json);
+    assert_eq!((code, out.lines().count()), (2, 2));
+    assert_eq!(err, "error: FILE: line 3: expected ident at line 1 column 2\n");
+}
+
+#[test]
+fn text_is_for_people() {
+    let input = r#"{"id":"g","model":"claude-opus-5-5","usage":{"input_tokens":7000,"output_tokens":9,"server_tool_use":{"web_search_requests":1}}}"#;
+    let (_, out, _) = cost(input, Format::Text);
+    let columns: Vec<&str> = out.split("  ").filter(|part| !part.is_empty()).map(str::trim).collect();
+    assert_eq!(columns, ["g", "$0.03818", "in 7,000, cache written 0 read 0, out 9, web searches 1"]);
+}
