@@ -5,6 +5,9 @@
 //! usage from the bytes that pass. The meter knows neither budgets nor the ledger: it gets an
 //! [`Allowance`] and returns [`Totals`].
 
+pub mod account;
+pub mod journal;
+
 use std::collections::BTreeMap;
 
 use crate::model::ModelId;
