@@ -240,12 +240,12 @@ fn only_the_end_of_a_long_text_is_kept() {
     let mut reader = reader();
     reader.feed(event(&start()).as_bytes());
     reader.feed(event(&text_start()).as_bytes());
-    for n in 0..60_000 {
+    for n in 0..20_000 {
         reader.feed(event(&text(&format!("é{n}\n"))).as_bytes());
     }
     let tail = reader.text_tail();
     assert!(tail.len() <= 64 * 1024 && tail.len() > 50 * 1024, "{}", tail.len());
-    assert!(tail.ends_with("é59998\né59999\n"));
+    assert!(tail.ends_with("é19998\né19999\n"));
     reader.feed(event(&text(&"ö".repeat(50_000))).as_bytes());
     assert_eq!(reader.text_tail(), "ö".repeat(32 * 1024));
 }

@@ -67,6 +67,8 @@ fn what_cannot_be_changed_stays() {
     assert_eq!(parse(thinks).min_output_cap(), 1_025);
     assert_eq!(rewritten(thinks, &cap(1_024)), thinks);
     assert_ne!(rewritten(thinks, &cap(1_025)), thinks);
+    let at_its_budget = rewritten(thinks, &cap(8_000));
+    assert!(at_its_budget.contains(r#""budget_tokens":7999"#), "the budget stays below the cap");
     let adaptive = r#"{"model":"m","max_tokens":9000,"thinking":{"type":"adaptive"},"messages":[{"role":"user","content":"a"}]}"#;
     assert_eq!(parse(adaptive).min_output_cap(), 1);
     let request = parse(thinks);
