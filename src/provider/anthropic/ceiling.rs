@@ -161,3 +161,6 @@ fn cache_writes(marks: Marks) -> CacheWrites {
         Marks { .. } => CacheWrites::None,
     }
 }
+
+#[cfg(test)]
+mod tests;

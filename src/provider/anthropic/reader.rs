@@ -396,3 +396,6 @@ impl Reader {
 fn data_of(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"data:").unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

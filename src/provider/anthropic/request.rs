@@ -129,3 +129,6 @@ impl From<Flaw> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ pub fn parse_count(body: &[u8]) -> Option<u64> {
     }
     serde_json::from_slice::<Count>(body).ok().map(|count| count.input_tokens)
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,14 @@ proptest! {
     }
 
     #[test]
+    fn strings_are_plain_up_to_the_first_special_byte(bytes in prop::collection::vec(
+        prop_oneof![any::<u8>(), prop::sample::select(b"\"\\\x00\x1f\x20\x21\x23\x5b\x5d\x80\xff".to_vec())], 0..40
+    )) {
+        let special = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < 0x20;
+        prop_assert_eq!(plain_length(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
+    }
+
+    #[test]
     fn broken_bodies_are_judged_as_serde_judges_them(
         at in 0_usize..200, byte in prop::sample::select(b"{}[]\",:\\0-e.tn \x01u".to_vec())
     ) {
