@@ -3,3 +3,4 @@
 pub mod check;
 pub mod cost;
 pub mod init;
+pub mod meter;

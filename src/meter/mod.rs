@@ -6,7 +6,19 @@
 //! [`Allowance`] and returns [`Totals`].
 
 pub mod account;
+mod bound;
+mod forward;
 pub mod journal;
+mod run;
+mod say;
+mod server;
+mod settle;
+mod state;
+mod tap;
+mod upstream;
+
+pub use run::{Config, Meter, StartError};
+pub use upstream::{Secret, Upstream, UpstreamError};
 
 use std::collections::BTreeMap;
 

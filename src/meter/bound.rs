@@ -1,0 +1,184 @@
+//! What a request may cost and whether policy lets it through: the step before the account.
+
+use std::collections::HashSet;
+
+use super::account::{Ask, Input, Note, Spend, Thread, Worst};
+use super::{DearerModel, Policy, say};
+use crate::model::{Limits, ModelId};
+use crate::price::{Table, When};
+use crate::provider::anthropic::Request;
+use crate::provider::{Edits, InputBound, Problem};
+use crate::tokens::Ceiling;
+
+/// By how many bytes the amounts in a note may grow between its bound and its writing.
+const NOTE_SPARE_BYTES: usize = 24;
+
+/// A request with its bound, at the prices of one instant.
+#[derive(Clone, Debug)]
+pub(super) struct Bounded {
+    pub(super) worst: Worst,
+    /// The output cap that was asked for, or the most the model gives.
+    pub(super) output: u64,
+    /// The model it goes to.
+    pub(super) model: ModelId,
+    /// Input tokens of its first line at most.
+    pub(super) input: u64,
+    /// Whether the input was counted.
+    pub(super) counted: bool,
+    /// Whether one sampling of one model is all that it can cause, so that the input side which a
+    /// stream reports first is final.
+    pub(super) one_sampling: bool,
+    pub(super) when: When,
+}
+
+/// The run's rules and prices, for one request after another.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) table: &'static Table,
+    pub(super) policy: Policy,
+    pub(super) routed: Option<ModelId>,
+}
+
+impl Rules {
+    /// What has to be changed in a request before anything else: its model, where policy says so.
+    pub(super) fn edits(&self, request: &Request, when: When) -> Result<(Edits, Vec<String>), Problem> {
+        let mut notes: Vec<String> = Vec::new();
+        for field in request.unknown_fields() {
+            notes.push(format!("`{field}` in a request is not known to this version; it was let through"));
+        }
+        if self.policy.deny_server_tools && !request.server_tools().is_empty() {
+            return Err(Problem::Denied(format!(
+                "the request offers {}, which the provider runs by itself and which re-reads the whole \
+                 context at every step; the budget file says `server_tools: deny`",
+                list(request.server_tools())
+            )));
+        }
+        let mut edits = Edits::default();
+        if let Some(routed) = self.routed.as_ref().filter(|routed| self.dearer(request.model(), routed, when))
+        {
+            match self.policy.dearer_model {
+                DearerModel::Allow => {}
+                DearerModel::Deny => return Err(self.too_dear(request.model(), routed)),
+                DearerModel::Remap => {
+                    notes.push(format!("requests for `{}` went to `{routed}`", request.model()));
+                    edits.model = Some(routed.clone());
+                }
+            }
+        }
+        Ok((edits, notes))
+    }
+
+    /// Whether a model is dearer than the routed one. One without a price is judged by
+    /// `unknown_model`, not here.
+    fn dearer(&self, model: &ModelId, routed: &ModelId, when: When) -> bool {
+        self.table.is_dearer(model, routed, when).unwrap_or(false)
+    }
+
+    fn too_dear(&self, model: &ModelId, routed: &ModelId) -> Problem {
+        Problem::Denied(format!(
+            "`{model}` is dearer than `{routed}`, to which this run was routed; the budget file says \
+             `dearer_model: {}`",
+            if self.policy.dearer_model == DearerModel::Deny { "deny" } else { "remap" }
+        ))
+    }
+
+    /// The bound of a request as it would be sent.
+    pub(super) fn bound(
+        &self,
+        request: &Request,
+        edits: &Edits,
+        input: InputBound,
+        when: When,
+    ) -> Result<Bounded, Problem> {
+        let widest = self.table.dearest_known().limits;
+        let limits = |model: &ModelId| -> Limits { self.table.limits(model).unwrap_or(widest) };
+        let ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
+        let bound = self.table.bound(&ceiling, when).map_err(|unpriced| {
+            Problem::Denied(format!("{unpriced}, so that what the request may cost cannot be said"))
+        })?;
+        let Some(first) = ceiling.lines.first() else {
+            return Err(Problem::Invalid("the request names no model".to_owned()));
+        };
+        let by_output = first.samplings.saturating_mul(first.output);
+        let fixed = Spend { usd: bound.fixed, fresh: ceiling.fresh().saturating_sub(by_output) };
+        Ok(Bounded {
+            worst: Worst { fixed, usd_per_output: bound.output_rate, fresh_per_output: first.samplings },
+            output: bound.output_max,
+            model: first.model.clone(),
+            input: first.input,
+            counted: matches!(input, InputBound::Counted { .. }),
+            one_sampling: ceiling.lines.len() == 1 && first.samplings == 1 && ceiling.web_searches == 0,
+            when,
+        })
+    }
+
+    /// The ceiling with a price for every line: a model without one is refused, or takes the dearest.
+    fn priced(&self, mut ceiling: Ceiling, when: When) -> Result<Ceiling, Problem> {
+        for (index, line) in ceiling.lines.iter_mut().enumerate() {
+            if self.table.find(&line.model).is_none() {
+                if self.policy.deny_unknown_model {
+                    return Err(Problem::Denied(format!(
+                        "the price table has no model `{}`; the budget file says `unknown_model: deny`",
+                        line.model
+                    )));
+                }
+                line.model = self.table.dearest_known().id.clone();
+            } else if index > 0
+                && self.policy.dearer_model != DearerModel::Allow
+                && let Some(routed) = self.routed.as_ref().filter(|to| self.dearer(&line.model, to, when))
+            {
+                return Err(self.too_dear(&line.model, routed));
+            }
+        }
+        Ok(ceiling)
+    }
+
+    /// What is asked of the account for a request with these bounds, without and with a note.
+    pub(super) fn ask(
+        &self,
+        request: &Request,
+        bounded: &mut Bounded,
+        noted: Option<&Bounded>,
+        sized: Option<Spend>,
+        main_thread: bool,
+    ) -> Ask {
+        let note = noted.map(|noted| {
+            // Where the note lifts the request into a dearer band, the dearer rate holds for both.
+            bounded.worst.usd_per_output = bounded.worst.usd_per_output.max(noted.worst.usd_per_output);
+            noted.worst.fixed.minus_or_zero(bounded.worst.fixed)
+        });
+        let input = match sized {
+            Some(sized) => Input::Counted { sized },
+            None => Input::Sized,
+        };
+        Ask {
+            worst: bounded.worst,
+            input,
+            output_asked: bounded.output,
+            output_min: request.min_output_cap(),
+            thread: if main_thread { Thread::Main } else { Thread::Side },
+            note,
+        }
+    }
+}
+
+/// A text as long as the longest note that the request could get: by it the request is bounded. Amounts
+/// can grow by some digits until the note is written.
+pub(super) fn longest_note(allowance: super::Allowance, spent: Spend) -> String {
+    let steer = say::note(Note::Steer, allowance, spent);
+    let last = say::note(Note::LastCall, allowance, spent);
+    let longest = if last.len() > steer.len() { last } else { steer };
+    format!("{longest}{:NOTE_SPARE_BYTES$}", "")
+}
+
+/// `a, b and c`, each once.
+fn list(names: &[String]) -> String {
+    let mut seen = HashSet::new();
+    let names: Vec<String> =
+        names.iter().filter(|name| seen.insert(name.as_str())).map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}

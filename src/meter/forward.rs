@@ -1,0 +1,390 @@
+//! One request on its way: identified, bounded, fitted, admitted, sent.
+//!
+//! Nothing here decides about money; `bound` says what a request may cost, the account what becomes of
+//! it. From the moment bytes may have left, the request is seen to its end whether the agent waits for
+//! it or not ([`Unless`]).
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::Connect;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+
+use super::account::{Ask, Note};
+use super::bound::{Bounded, Rules, longest_note};
+use super::settle::Charge;
+use super::state::{Admission, Admitted, State, Stop};
+use super::tap::{ReplyBody, Tap};
+use super::upstream::{self, Secret, Upstream};
+use super::{account, say};
+use crate::price::When;
+use crate::provider::anthropic::{self, Reader, Request};
+use crate::provider::{Answer, Api, Edits, InputBound, Problem};
+
+/// Says on every answer whether it comes from the provider.
+const MARK: HeaderName = HeaderName::from_static("x-tollgate");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// The path of the count endpoint.
+const COUNT_PATH: &str = "/v1/messages/count_tokens";
+/// How long the count endpoint may take; without it the bound by size holds.
+const COUNT_MAX: Duration = Duration::from_secs(5);
+/// The largest answer of the count endpoint that is read, in bytes.
+const COUNT_BYTES_MAX: usize = 64 * 1024;
+/// Counts that are kept, so that a request that is tried again is not counted again.
+const COUNTS_KEPT: usize = 32;
+/// How long a request waits for room at most; by then everything in flight has ended, or is stuck.
+const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// An answer of the meter.
+pub(super) type Reply = Response<ReplyBody>;
+
+/// Everything that a request needs on its way.
+#[derive(Debug)]
+pub(super) struct Gate<C> {
+    pub(super) state: Arc<State>,
+    pub(super) rules: Rules,
+    pub(super) client: Client<C, Full<Bytes>>,
+    pub(super) upstream: Upstream,
+    pub(super) key: Secret,
+    pub(super) clock: fn() -> Timestamp,
+    pub(super) counts: Counts,
+}
+
+/// A generation that is being considered.
+struct Wanted<'a> {
+    request: &'a Request,
+    headers: &'a HeaderMap,
+    /// Path and query as they came.
+    path: &'a str,
+    edits: Edits,
+    when: When,
+    main_thread: bool,
+}
+
+impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
+    /// Lets a free request through: a list of models, or a count of the agent's own.
+    pub(super) async fn free(&self, method: Method, path: &str, headers: &HeaderMap, body: Bytes) -> Reply {
+        let request = upstream::request(&self.upstream, &self.key, method, path, headers, body);
+        let Ok(request) = request else { return own(Api::Anthropic.say(&bad_upstream())) };
+        match self.client.request(request).await {
+            Ok(response) => forwarded(response, ReplyBody::Free),
+            Err(error) => own(Api::Anthropic.say(&unreachable(&error))),
+        }
+    }
+
+    /// Takes a generation through the gate.
+    pub(super) async fn generate(&self, path: &str, headers: &HeaderMap, body: Bytes) -> Reply {
+        let request = match Request::parse(body) {
+            Ok(request) => request,
+            Err(problem) => return own(Api::Anthropic.say(&problem)),
+        };
+        match self.try_generate(path, headers, &request).await {
+            Ok(reply) => reply,
+            Err(Refusal::Problem(problem)) => own(Api::Anthropic.say(&problem)),
+            Err(Refusal::Stop(stop)) => {
+                let text = say::stop(stop);
+                if request.forced_shape() {
+                    return own(Api::Anthropic.say(&Problem::CapReached(text)));
+                }
+                own(anthropic::say_stop(&request, &text, &crate::id::random_hex(12)))
+            }
+        }
+    }
+
+    async fn try_generate(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        request: &Request,
+    ) -> Result<Reply, Refusal> {
+        let when = When::Around((self.clock)());
+        let (edits, notes) = self.rules.edits(request, when)?;
+        for note in &notes {
+            self.state.note(note);
+        }
+        let main_thread = anthropic::is_main_thread(headers);
+        let mut wanted = Wanted { request, headers, path, edits, when, main_thread };
+        let (admitted, bounded) = self.admit(&wanted).await?;
+        if admitted.output < request.output_cap() && admitted.output < bounded.output {
+            wanted.edits.output_cap = Some(admitted.output);
+        }
+        wanted.edits.note = admitted.note.map(|note| self.note_text(note));
+        self.send(&wanted, admitted, bounded).await
+    }
+
+    /// Asks the account until it says yes or no.
+    async fn admit(&self, wanted: &Wanted<'_>) -> Result<(Admitted, Bounded), Refusal> {
+        let (sized, ask) = self.ask(wanted, InputBound::Bytes, None)?;
+        match self.state.admit(ask, &sized.model) {
+            Admission::Count => {}
+            other => return Ok((self.wait(other).await?, sized)),
+        }
+        // Where nothing tighter is to be had, the bound by size is final.
+        let (mut bounded, mut ask) = (sized, Ask { input: account::Input::Final, ..ask });
+        if let Some(tokens) = self.count(wanted).await {
+            let input = InputBound::Counted { tokens, extra: self.state.count_margin() };
+            let (counted, counted_ask) = self.ask(wanted, input, Some(ask.worst.fixed))?;
+            if counted.input < bounded.input {
+                (bounded, ask) = (counted, counted_ask);
+            }
+        }
+        let admission = self.state.admit(ask, &bounded.model);
+        Ok((self.wait(admission).await?, bounded))
+    }
+
+    /// What is asked of the account, with the bound it comes from.
+    fn ask(
+        &self,
+        wanted: &Wanted<'_>,
+        input: InputBound,
+        sized: Option<account::Spend>,
+    ) -> Result<(Bounded, Ask), Problem> {
+        let (request, when) = (wanted.request, wanted.when);
+        let mut bounded = self.rules.bound(request, &wanted.edits, input, when)?;
+        let noted = if request.can_take_note() && !request.forced_shape() && self.rules.policy.enforce {
+            let (allowance, spent) = self.state.spent();
+            let edits = Edits { note: Some(longest_note(allowance, spent)), ..wanted.edits.clone() };
+            Some(self.rules.bound(request, &edits, input, when)?)
+        } else {
+            None
+        };
+        let ask = self.rules.ask(request, &mut bounded, noted.as_ref(), sized, wanted.main_thread);
+        Ok((bounded, ask))
+    }
+
+    /// Waits where the account says so.
+    async fn wait(&self, admission: Admission) -> Result<Admitted, Refusal> {
+        match admission {
+            Admission::Go(admitted) => Ok(admitted),
+            Admission::Stop(stop) => Err(Refusal::Stop(stop)),
+            Admission::NoJournal(error) => Err(Refusal::Problem(Problem::Upstream(format!(
+                "nothing was sent: the run's journal cannot be written: {error}"
+            )))),
+            Admission::Count => Err(Refusal::Problem(Problem::Upstream(
+                "nothing was sent: the request could not be fitted into what is left".to_owned(),
+            ))),
+            Admission::Wait(waiting) => match tokio::time::timeout(WAIT_MAX, waiting.answer()).await {
+                Ok(Some(answer)) => Box::pin(self.wait(answer)).await,
+                Ok(None) | Err(_) => Err(Refusal::Problem(Problem::Upstream(
+                    "nothing was sent: no room under the cap came free in time; try again".to_owned(),
+                ))),
+            },
+        }
+    }
+
+    /// Asks the provider's free count endpoint; `None` where it cannot be asked or does not answer.
+    async fn count(&self, wanted: &Wanted<'_>) -> Option<u64> {
+        let body = wanted.request.count_body(&wanted.edits)?;
+        let digest = self.counts.digest(&body);
+        if let Some(tokens) = self.counts.known(digest) {
+            return Some(tokens);
+        }
+        let (upstream, key) = (&self.upstream, &self.key);
+        let request =
+            upstream::request(upstream, key, Method::POST, COUNT_PATH, wanted.headers, body).ok()?;
+        let answer = async {
+            let response = self.client.request(request).await.ok()?;
+            if response.status() != StatusCode::OK {
+                return None;
+            }
+            let body = Limited::new(response.into_body(), COUNT_BYTES_MAX).collect().await.ok()?;
+            anthropic::parse_count(&body.to_bytes())
+        };
+        let tokens = tokio::time::timeout(COUNT_MAX, answer).await.ok().flatten();
+        match tokens {
+            Some(tokens) => self.counts.keep(digest, tokens),
+            None => self.state.note("the count endpoint did not answer; bounds by size were used instead"),
+        }
+        tokens
+    }
+
+    /// The text of a note as of now; the room for it was set aside with something to spare.
+    fn note_text(&self, note: Note) -> String {
+        let (allowance, spent) = self.state.spent();
+        say::note(note, allowance, spent)
+    }
+
+    /// Sends a request that was admitted, and answers when the provider does.
+    async fn send(
+        &self,
+        wanted: &Wanted<'_>,
+        admitted: Admitted,
+        bounded: Bounded,
+    ) -> Result<Reply, Refusal> {
+        let body = wanted.request.rewrite(&wanted.edits);
+        let request =
+            upstream::request(&self.upstream, &self.key, Method::POST, wanted.path, wanted.headers, body);
+        let request = request.map_err(|_| bad_upstream())?;
+        let mut charge = Charge {
+            state: self.state.clone(),
+            table: self.rules.table,
+            reader: Reader::new(wanted.request, &wanted.edits),
+            admitted,
+            bounded,
+            status: 0,
+            main_thread: wanted.main_thread,
+        };
+        let sending = self.client.request(request);
+        charge.admitted.left();
+        let answered = Unless::new(async move {
+            match sending.await {
+                Ok(response) => Ok(answered(response, charge)),
+                Err(error) => {
+                    if error.is_connect() {
+                        charge.admitted.close(account::Outcome::NotSent, None);
+                    } else {
+                        charge.lost();
+                    }
+                    Err(unreachable(&error))
+                }
+            }
+        });
+        Ok(answered.await?)
+    }
+}
+
+/// The provider's answer, its body read as it passes.
+fn answered(response: Response<Incoming>, mut charge: Charge) -> Reply {
+    charge.status = response.status().as_u16();
+    if response.status().is_redirection() {
+        // Following it would carry the key to an address that nobody configured.
+        charge.state.note("the provider answered with a redirect, which is never followed");
+        drop(Tap::new(response.into_body(), charge));
+        return own(Api::Anthropic.say(&Problem::Upstream("it answered with a redirect".to_owned())));
+    }
+    forwarded(response, |body| ReplyBody::Tapped(Box::new(Tap::new(body, charge))))
+}
+
+/// Why a request does not leave.
+enum Refusal {
+    Problem(Problem),
+    Stop(Stop),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Refusal::Problem(problem)
+    }
+}
+
+fn bad_upstream() -> Problem {
+    Problem::Upstream("its address or the key cannot be put into a request".to_owned())
+}
+
+fn unreachable(error: &hyper_util::client::legacy::Error) -> Problem {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    Problem::Upstream(text)
+}
+
+/// An answer of the meter's own.
+pub(super) fn own(answer: Answer) -> Reply {
+    let mut reply = Response::new(ReplyBody::Own(Full::new(answer.body)));
+    *reply.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = reply.headers_mut();
+    headers.insert(MARK, HeaderValue::from_static("stopped"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if answer.final_word {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    reply
+}
+
+/// The provider's answer with the headers that go on.
+fn forwarded(response: Response<Incoming>, body: impl FnOnce(Incoming) -> ReplyBody) -> Reply {
+    let (mut parts, incoming) = response.into_parts();
+    let all = std::mem::take(&mut parts.headers);
+    let mut headers = HeaderMap::with_capacity(all.len() + 1);
+    for (name, value) in &all {
+        let for_browsers = *name == header::SET_COOKIE || *name == header::ALT_SVC;
+        if !for_browsers && !upstream::is_one_hop(&all, name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers.insert(MARK, HeaderValue::from_static("forwarded"));
+    let mut reply = Response::new(body(incoming));
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = headers;
+    reply
+}
+
+/// Counts that were made, by a digest of what was counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    hasher: RandomState,
+    kept: Mutex<Vec<(u64, u64)>>,
+}
+
+impl Counts {
+    fn digest(&self, body: &Bytes) -> u64 {
+        self.hasher.hash_one(body)
+    }
+
+    fn known(&self, digest: u64) -> Option<u64> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(known, _)| *known == digest).map(|(_, tokens)| *tokens)
+    }
+
+    fn keep(&self, digest: u64, tokens: u64) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= COUNTS_KEPT {
+            kept.remove(0);
+        }
+        kept.push((digest, tokens));
+    }
+}
+
+/// A future that is finished by a task of its own unless it is awaited to its end: an agent that goes
+/// away must not make a request go away that the provider has begun to answer.
+struct Unless<F: Future + Send + 'static>(Option<Pin<Box<F>>>)
+where
+    F::Output: Send;
+
+impl<F: Future + Send + 'static> Unless<F>
+where
+    F::Output: Send,
+{
+    fn new(future: F) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<F: Future + Send + 'static> Future for Unless<F>
+where
+    F::Output: Send,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let output = std::task::ready!(future.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future + Send + 'static> Drop for Unless<F>
+where
+    F::Output: Send,
+{
+    fn drop(&mut self) {
+        // The answer's body, dropped in that task, sees to the rest by itself.
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn(async move { drop(future.await) }));
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The side that the agent speaks to: plain HTTP/1.1 on a listener that somebody else bound.
+//!
+//! Everything that is not a request to a listed path of the API, with the run's token, to this very
+//! address, ends here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::connect::Connect;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::forward::{Gate, Reply, own};
+use super::upstream::Secret;
+use crate::provider::{Answer, Api, Endpoint, Problem};
+
+/// The largest body that is taken, in bytes: what the Messages API itself takes.
+const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The largest head of a request that is taken, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long the head of a request may take to arrive.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+/// How long a body may take to arrive.
+const BODY_MAX: Duration = Duration::from_secs(2 * 60);
+/// Connections at the same time.
+const CONNECTIONS_MAX: usize = 512;
+
+/// What the server compares requests with.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) token: Secret,
+    pub(super) address: SocketAddr,
+}
+
+/// Takes connections until it is dropped.
+pub(super) async fn serve<C>(listener: TcpListener, door: Arc<Door>, gate: Arc<Gate<C>>)
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of file descriptors, or the connection was gone already: neither ends the run.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        let (door, gate) = (door.clone(), gate.clone());
+        tokio::spawn(async move {
+            connection(stream, door, gate).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection<C>(stream: TcpStream, door: Arc<Door>, gate: Arc<Gate<C>>)
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    // Small pieces of a stream must not wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let (door, gate) = (door.clone(), gate.clone());
+        async move { Ok::<_, Infallible>(answer(&door, &gate, request).await) }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
+    // A client that breaks the rules or goes away is none of the run's business.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer<C>(door: &Door, gate: &Arc<Gate<C>>, request: Request<Incoming>) -> Reply
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let endpoint = match door.check(&request) {
+        Ok(Some(endpoint)) => endpoint,
+        Ok(None) => return own(alive()),
+        Err(problem) => return refuse(&problem),
+    };
+    let (parts, body) = request.into_parts();
+    let body = match read(&parts.headers, body).await {
+        Ok(body) => body,
+        Err(problem) => return refuse(&problem),
+    };
+    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    match endpoint {
+        Endpoint::Generate => gate.generate(path, &parts.headers, body).await,
+        Endpoint::Count | Endpoint::Models => gate.free(parts.method, path, &parts.headers, body).await,
+    }
+}
+
+/// A problem, said on a connection that is closed after it, since the rest of the request may be unread.
+fn refuse(problem: &Problem) -> Reply {
+    let mut reply = own(Api::Anthropic.say(problem));
+    reply.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+    if matches!(problem, Problem::UpgradeRequired) {
+        reply.headers_mut().insert(header::UPGRADE, http::HeaderValue::from_static("HTTP/1.1"));
+    }
+    reply
+}
+
+/// The answer to whoever only asks whether somebody is there.
+fn alive() -> Answer {
+    Answer {
+        status: StatusCode::OK.as_u16(),
+        content_type: "text/plain; charset=utf-8",
+        body: Bytes::from_static(b"tollgate meter\n"),
+        final_word: false,
+    }
+}
+
+/// Reads a body to its end, within its limits.
+async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
+    let too_large = || Problem::TooLarge { bytes_max: BODY_BYTES_MAX };
+    let hint = body.size_hint();
+    let announced = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    if announced > BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
+        return Err(Problem::Invalid("the body is compressed; send it as it is".to_owned()));
+    }
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let collect = async {
+        // What is announced is not yet here: no more than a little is set aside for it.
+        let mut bytes = BytesMut::with_capacity(announced.min(256 * 1024));
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
+                Err(_) => return Err(Problem::Invalid("the body broke off".to_owned())),
+            }
+        }
+        Ok(bytes.freeze())
+    };
+    match tokio::time::timeout(BODY_MAX, collect).await {
+        Ok(body) => body,
+        Err(_) => Err(Problem::Invalid("the body took too long to arrive".to_owned())),
+    }
+}
+
+impl Door {
+    /// What a request is for; `None` for one that only asks whether somebody is there.
+    fn check<B>(&self, request: &Request<B>) -> Result<Option<Endpoint>, Problem> {
+        let (headers, uri) = (request.headers(), request.uri());
+        if uri.scheme().is_some() || uri.authority().is_some() {
+            return Err(Problem::NotFound(
+                "a request for another address: this is not a general proxy".to_owned(),
+            ));
+        }
+        if !self.is_for_us(headers, request.version()) {
+            return Err(Problem::NotFound("a request whose `host` is not this meter's address".to_owned()));
+        }
+        if headers.contains_key(header::ORIGIN) {
+            return Err(Problem::Denied("requests from web pages are not taken".to_owned()));
+        }
+        if uri.path() == "/" && (request.method() == Method::GET || request.method() == Method::HEAD) {
+            return Ok(None);
+        }
+        if !self.knows(headers) {
+            return Err(Problem::Unauthorized);
+        }
+        let upgrades = headers.get_all(header::UPGRADE).into_iter();
+        if upgrades
+            .filter_map(|value| value.to_str().ok())
+            .any(|to| to.to_ascii_lowercase().contains("websocket"))
+        {
+            return Err(Problem::UpgradeRequired);
+        }
+        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        match Api::Anthropic.endpoint(request.method().as_str(), path) {
+            Some(endpoint) => Ok(Some(endpoint)),
+            None => Err(Problem::NotFound(format!("{} {}", request.method(), uri.path()))),
+        }
+    }
+
+    /// Whether the request names this address as its host. Where the listener is open to other machines
+    /// it may have names that it does not know itself; the token guards it.
+    fn is_for_us(&self, headers: &HeaderMap, version: Version) -> bool {
+        if headers.get_all(header::HOST).iter().count() > 1 {
+            return false;
+        }
+        let Some(host) = headers.get(header::HOST) else { return version < Version::HTTP_11 };
+        let Ok(host) = host.to_str() else { return false };
+        if !self.address.ip().is_loopback() {
+            return true;
+        }
+        let Some((name, port)) = host.rsplit_once(':') else { return false };
+        port.parse() == Ok(self.address.port())
+            && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]")
+    }
+
+    /// Whether the request carries the run's token, where Anthropic's clients put their key.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let key = headers.get("x-api-key").map(http::HeaderValue::as_bytes);
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+            let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+        });
+        [key, bearer].into_iter().flatten().any(|sent| is_same(sent, self.token.bytes()))
+    }
+}
+
+/// Compares in a time that does not depend on where the two differ.
+fn is_same(sent: &[u8], token: &[u8]) -> bool {
+    if sent.len() != token.len() {
+        return false;
+    }
+    let differs = sent.iter().zip(token).fold(0_u8, |differs, (a, b)| differs | (a ^ b));
+    std::hint::black_box(differs) == 0
+}

@@ -1,0 +1,256 @@
+//! The way to the provider: a fixed address from trusted configuration, and the headers that go with it.
+//!
+//! Nothing of the address comes from a request but the path, which is on the list of its API, and
+//! redirects are never followed. Headers are built from an allow-list, so that neither the agent's
+//! token nor anything that belongs to one hop passes.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+
+/// Where an API is reached when nothing else is said.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe
+/// code can tell.
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&self.0);
+    }
+}
+
+/// The address of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    /// A path before the API's own, without a slash at its end.
+    prefix: String,
+}
+
+/// Why a text is no address of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// Not an address at all.
+    #[error("`{0}` is not a URL\n\nhint: write it like https://api.anthropic.com")]
+    NotUrl(String),
+    /// Plain HTTP to somewhere else.
+    #[error(
+        "`{0}` is plain HTTP to another machine: the key would travel unencrypted\n\nhint: use https, or a loopback address"
+    )]
+    PlainHttp(String),
+    /// Something that an address of a provider does not have.
+    #[error("`{0}` has a user name, a query or a fragment, which an upstream cannot have")]
+    Extra(String),
+}
+
+impl Upstream {
+    /// Anthropic's own address.
+    ///
+    /// # Panics
+    /// Never: the address is a constant, and a test reads it.
+    #[must_use]
+    pub fn anthropic() -> Self {
+        Self::parse(ANTHROPIC).expect("a constant address")
+    }
+
+    /// Reads an address: `https` to anywhere, `http` to this machine only.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], in words for whoever wrote it.
+    pub fn parse(text: &str) -> Result<Self, UpstreamError> {
+        let not_url = || UpstreamError::NotUrl(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| not_url())?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else { return Err(not_url()) };
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if path.query().is_some() || text.contains('#') || authority.as_str().contains('@') {
+            return Err(UpstreamError::Extra(text.to_owned()));
+        }
+        if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
+            return Err(not_url());
+        }
+        if scheme == Scheme::HTTP && !is_loopback(authority.host()) {
+            return Err(UpstreamError::PlainHttp(text.to_owned()));
+        }
+        Ok(Self { scheme, authority, prefix: path.path().trim_end_matches('/').to_owned() })
+    }
+
+    /// The full address of a path that is on the API's list.
+    pub(super) fn uri(&self, path_and_query: &str) -> Result<Uri, http::Error> {
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path_and_query}", self.prefix))
+            .build()
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A request to the provider, with the real key.
+pub(super) fn request(
+    upstream: &Upstream,
+    key: &Secret,
+    method: Method,
+    path_and_query: &str,
+    from: &HeaderMap,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut headers = HeaderMap::with_capacity(from.len() + 2);
+    for (name, value) in from {
+        if goes_on(name) && !is_named_by_connection(from, name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    // A compressed answer could not be read on its way.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let mut value = HeaderValue::from_bytes(key.bytes())?;
+    value.set_sensitive(true);
+    headers.insert(API_KEY, value);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = upstream.uri(path_and_query)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Whether a request header is passed on.
+fn goes_on(name: &HeaderName) -> bool {
+    if *name == header::ACCEPT || *name == header::CONTENT_TYPE || *name == header::USER_AGENT {
+        return true;
+    }
+    let name = name.as_str();
+    name.starts_with("anthropic-")
+        || name.starts_with("x-stainless-")
+        || name.starts_with("x-claude-code-")
+        || name == "x-app"
+}
+
+/// Whether a header that belongs to one hop is meant, by RFC 9110, section 7.6.1.
+pub(super) fn is_one_hop(headers: &HeaderMap, name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+            | header::TE
+            | header::TRAILER
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+    ) || name == "keep-alive"
+        || name == "proxy-connection"
+        || is_named_by_connection(headers, name)
+}
+
+fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let values = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_https_or_this_machine() {
+        for (text, uri) in [
+            (ANTHROPIC, "https://api.anthropic.com/v1/messages?beta=true"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/messages?beta=true"),
+            ("http://[::1]:1/", "http://[::1]:1/v1/messages?beta=true"),
+            ("https://gateway.test/anthropic/", "https://gateway.test/anthropic/v1/messages?beta=true"),
+        ] {
+            let upstream = Upstream::parse(text).expect(text);
+            assert_eq!(upstream.uri("/v1/messages?beta=true").expect(text).to_string(), uri);
+        }
+        for (text, message) in [
+            (
+                "api.anthropic.com",
+                "`api.anthropic.com` is not a URL\n\nhint: write it like https://api.anthropic.com",
+            ),
+            (
+                "http://10.0.0.1",
+                "`http://10.0.0.1` is plain HTTP to another machine: the key would travel unencrypted\n\n\
+                 hint: use https, or a loopback address",
+            ),
+            (
+                "https://a:b@api.test",
+                "`https://a:b@api.test` has a user name, a query or a fragment, which an upstream cannot have",
+            ),
+            (
+                "ftp://api.test",
+                "`ftp://api.test` is not a URL\n\nhint: write it like https://api.anthropic.com",
+            ),
+        ] {
+            assert_eq!(Upstream::parse(text).expect_err(text).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn only_listed_headers_go_on_and_the_key_is_ours() {
+        let mut from = HeaderMap::new();
+        for (name, value) in [
+            ("x-api-key", "the run's token"),
+            ("authorization", "Bearer the run's token"),
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "a"),
+            ("connection", "keep-alive, Anthropic-Beta"),
+            ("accept-encoding", "gzip"),
+            ("cookie", "a=b"),
+            ("host", "evil.test"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("content-type", "application/json"),
+        ] {
+            from.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let key = Secret::new("the real key".to_owned());
+        let request =
+            request(&Upstream::anthropic(), &key, Method::POST, "/v1/messages", &from, Bytes::new())
+                .expect("a request");
+        let mut seen: Vec<String> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                "accept-encoding: identity",
+                "anthropic-version: 2023-06-01",
+                "content-type: application/json",
+                "x-api-key: the real key",
+            ]
+        );
+        assert_eq!(format!("{key:?}"), "Secret(…)");
+    }
+}
