@@ -1,3 +1,5 @@
 //! The one integration-test binary.
 
+mod agent;
 mod source;
+mod support;
