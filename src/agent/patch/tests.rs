@@ -176,7 +176,9 @@ async fn a_submodule_is_left_alone() {
     let inner = repo.folder.path().join("inner");
     std::fs::create_dir(&inner).expect("a folder");
     git_in(&inner, &["init", "--quiet"]);
-    git_in(&inner, &["commit", "--quiet", "--allow-empty", "--message", "x"]);
+    std::fs::write(inner.join("file"), "x\n").expect("a file");
+    git_in(&inner, &["add", "--all"]);
+    git_in(&inner, &["commit", "--quiet", "--message", "x"]);
     let url = inner.to_str().expect("text");
     repo.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", url, "sub"]);
     repo.commit();
@@ -184,7 +186,7 @@ async fn a_submodule_is_left_alone() {
     let trap = repo.folder.path().join("sprung");
     let touch = format!("touch {}", trap.display());
     git_in(&repo.tree().join("sub"), &["config", "core.fsmonitor", &touch]);
-    repo.write("sub/new", b"x");
+    repo.write("sub/file", b"y");
     repo.write("changed", b"1\n");
     let outcome = baseline.save().await;
     assert!(matches!(outcome, PatchOutcome::Saved { files: 1, .. }), "{outcome:?}");
