@@ -31,7 +31,7 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 /// The longest JSON line that is read, in bytes: it may carry a whole file.
 const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most of one stream that is shown, in bytes; what comes after is read and dropped.
-const SHOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+const SHOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most that is kept of an agent's last words, in bytes.
 const LAST_BYTES_MAX: usize = 64 * 1024;
 

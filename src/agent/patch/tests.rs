@@ -185,8 +185,11 @@ async fn a_submodule_is_left_alone() {
     let baseline = repo.baseline().await;
     let trap = repo.folder.path().join("sprung");
     let touch = format!("touch {}", trap.display());
-    git_in(&repo.tree().join("sub"), &["config", "core.fsmonitor", &touch]);
-    repo.write("sub/file", b"y");
+    for name in ["core.fsmonitor", "filter.x.clean"] {
+        git_in(&repo.tree().join("sub"), &["config", name, &touch]);
+    }
+    repo.write("sub/.gitattributes", b"* filter=x\n");
+    repo.write("sub/file", b"y\n");
     repo.write("changed", b"1\n");
     let outcome = baseline.save().await;
     assert!(matches!(outcome, PatchOutcome::Saved { files: 1, .. }), "{outcome:?}");
