@@ -1,1 +1,376 @@
-//! x
+//! The agent's work as a patch: everything that differs from the commit it started at, committed or not.
+//!
+//! After an agent has run, nothing in the working tree or in `.git` can be trusted: its configuration may
+//! name filters, hooks and monitors that git would run. So git works on a repository of our own that
+//! borrows the objects, with our own configuration and a copy of the index taken before the agent
+//! started; the user's index and configuration are neither read nor written after that.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+#[cfg(test)]
+mod tests;
+
+/// The largest patch that is saved, in bytes.
+const PATCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The most that changed files may hold for a patch to be tried, in bytes.
+const FILES_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The longest list of files that is read, in bytes.
+const LIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long one git command may take.
+const GIT_TIME_MAX: Duration = Duration::from_secs(30);
+/// Tollgate's own folder, which is nobody's work.
+const OWN_FOLDER: &str = ":(top,exclude).tollgate";
+
+/// What became of the agent's work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatchOutcome {
+    /// It is in a patch.
+    Saved {
+        /// The patch, for `git apply`.
+        path: PathBuf,
+        /// How many files it changes.
+        files: usize,
+        /// Its size.
+        bytes: u64,
+    },
+    /// There was none.
+    Nothing,
+    /// It is too large for a patch; a list of the files was saved.
+    TooLarge {
+        /// The list.
+        list: PathBuf,
+        /// How many files it names.
+        files: usize,
+    },
+    /// The working tree is not one of git.
+    NotARepository,
+    /// It could not be saved, and why.
+    Failed(String),
+}
+
+/// A repository as it was before the agent started.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    git: PathBuf,
+    work_tree: PathBuf,
+    /// Our own repository, in the run's folder.
+    shadow: PathBuf,
+    /// The commit the agent started at; the empty tree in a repository without one.
+    base: String,
+    run_folder: PathBuf,
+}
+
+/// Why there is no patch.
+#[derive(Debug, thiserror::Error)]
+enum PatchError {
+    #[error("`git {command}` {how}")]
+    Git { command: String, how: String },
+    #[error("the agent has changed more files than can be listed")]
+    TooManyNames,
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl Baseline {
+    /// Notes where a repository is, before the agent starts. `git` is an absolute path, so that the agent
+    /// cannot put another in its place on `PATH`.
+    ///
+    /// # Errors
+    /// With the outcome there will be: the workspace is not in a repository, or something failed.
+    pub async fn take(git: &Path, workspace: &Path, run_folder: &Path) -> Result<Self, PatchOutcome> {
+        match Self::try_take(git, workspace, run_folder).await {
+            Ok(Some(baseline)) => Ok(baseline),
+            Ok(None) => Err(PatchOutcome::NotARepository),
+            Err(error) => Err(PatchOutcome::Failed(error.to_string())),
+        }
+    }
+
+    async fn try_take(git: &Path, workspace: &Path, folder: &Path) -> Result<Option<Self>, PatchError> {
+        let here = |args: &[&str]| {
+            let mut command = bare_git(git);
+            command.current_dir(workspace).args(["-c", "safe.directory=*"]).args(args);
+            command
+        };
+        let ask = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--show-object-format"];
+        let paths = ["--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude"];
+        let Ok(answer) = output(here(&[&ask[..], &paths].concat())).await else { return Ok(None) };
+        let answer: Vec<&[u8]> = answer.split(|byte| *byte == b'\n').collect();
+        let [work_tree, format, objects, index, exclude, _] = answer[..] else { return Ok(None) };
+        let base = match output(here(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])).await {
+            Ok(commit) => commit,
+            // No commit yet: everything is new.
+            Err(_) => output(here(&["hash-object", "-t", "tree", "/dev/null"])).await?,
+        };
+        // What the file system is like is for the repository to say; there may be nothing to say.
+        let about_files = r"^core\.(autocrlf|eol|filemode|ignorecase|symlinks)$";
+        let config =
+            output(here(&["config", "--null", "--get-regexp", about_files])).await.unwrap_or_default();
+        let shadow = folder.join("shadow.git");
+        make_shadow(&shadow, &shadow_config(format, &config), objects)?;
+        copy_if_there(Path::new(os(index)), &shadow.join("index"))?;
+        copy_if_there(Path::new(os(exclude)), &shadow.join("info/exclude"))?;
+        Ok(Some(Self {
+            git: git.to_owned(),
+            work_tree: PathBuf::from(os(work_tree)),
+            shadow,
+            base: String::from_utf8_lossy(&base).trim().to_owned(),
+            run_folder: folder.to_owned(),
+        }))
+    }
+
+    /// Saves what differs from the baseline as `partial.patch` in the run's folder, after the agent has
+    /// ended. New files count, ignored ones do not.
+    pub async fn save(self) -> PatchOutcome {
+        let outcome = self.try_save().await.unwrap_or_else(|error| PatchOutcome::Failed(error.to_string()));
+        // The objects of the patch: of no more use, and as large as what has changed.
+        let _ = std::fs::remove_dir_all(&self.shadow);
+        outcome
+    }
+
+    async fn try_save(&self) -> Result<PatchOutcome, PatchError> {
+        if let Some(outcome) = self.too_large_to_read().await? {
+            return Ok(outcome);
+        }
+        let mut add = self.git(&["add", "--all", "--ignore-errors", "--", ":(top)", OWN_FOLDER]);
+        // Adding a submodule would run git in it, with a configuration that is the agent's.
+        add.args(self.submodules().await?);
+        // A file that cannot be read is left out; the rest is still worth saving.
+        let added = output(add).await;
+        let diff =
+            ["diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all"];
+        let names = ["--name-status", "-z", "--no-renames", &self.base, "--", ":(top)", OWN_FOLDER];
+        let names = output(self.git(&[&diff[..], &names].concat())).await?;
+        // Status and name take turns, each with a zero byte after it.
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).skip(1).step_by(2).collect();
+        if names.is_empty() {
+            return added.map(|_| PatchOutcome::Nothing);
+        }
+        let path = self.run_folder.join("partial.patch");
+        let mut file = new_file(&path)?;
+        let full = ["--binary", "--full-index", "--find-renames", &self.base, "--", ":(top)", OWN_FOLDER];
+        let bytes = run(self.git(&[&diff[..], &full].concat()), PATCH_BYTES_MAX, &mut file).await?;
+        if bytes > PATCH_BYTES_MAX {
+            // Half a patch applies to nothing.
+            let _ = std::fs::remove_file(&path);
+            return self.list(&names);
+        }
+        Ok(PatchOutcome::Saved { path, files: names.len(), bytes })
+    }
+
+    /// Whether what changed is so large that git would spend minutes and gigabytes on it.
+    async fn too_large_to_read(&self) -> Result<Option<PatchOutcome>, PatchError> {
+        let args =
+            ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", ":(top)", OWN_FOLDER];
+        let names = output(self.git(&args)).await?;
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+        let size = |name: &&[u8]| {
+            let path = self.work_tree.join(os(name));
+            std::fs::symlink_metadata(path).map_or(0, |file| file.len())
+        };
+        if names.iter().map(size).sum::<u64>() <= FILES_BYTES_MAX {
+            return Ok(None);
+        }
+        self.list(&names).map(Some)
+    }
+
+    fn list(&self, names: &[&[u8]]) -> Result<PatchOutcome, PatchError> {
+        let list = self.run_folder.join("partial.txt");
+        // Quoted and escaped: a name may hold anything, a line end included.
+        let text: String = names.iter().map(|name| format!("{:?}\n", os(name))).collect();
+        new_file(&list)?.write_all(text.as_bytes()).map_err(at(&list))?;
+        Ok(PatchOutcome::TooLarge { list, files: names.len() })
+    }
+
+    /// Pathspecs that leave every submodule out.
+    async fn submodules(&self) -> Result<Vec<OsString>, PatchError> {
+        let staged = output(self.git(&["ls-files", "-z", "--stage", "--full-name"])).await?;
+        let entries = staged.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
+        let names = entries.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1));
+        let exclude = |name: &[u8]| {
+            let mut pathspec = OsString::from(":(top,exclude,literal)");
+            pathspec.push(os(name));
+            pathspec
+        };
+        Ok(names.map(exclude).collect())
+    }
+
+    /// Git on our own repository and the agent's working tree.
+    fn git(&self, args: &[&str]) -> Command {
+        let mut command = bare_git(&self.git);
+        command
+            .current_dir(&self.work_tree)
+            .env("GIT_DIR", &self.shadow)
+            .env("GIT_WORK_TREE", &self.work_tree)
+            .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"])
+            .args([
+                "-c",
+                "core.bare=false",
+                "-c",
+                "core.untrackedCache=false",
+                "-c",
+                "advice.addEmbeddedRepo=false",
+            ])
+            .args(args);
+        command
+    }
+}
+
+/// Git without anybody's configuration or environment, and without a key to steal from it.
+fn bare_git(git: &Path) -> Command {
+    let mut command = Command::new(git);
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .env("HOME", "/nonexistent")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What a git command prints.
+async fn output(command: Command) -> Result<Vec<u8>, PatchError> {
+    let mut bytes = Vec::new();
+    if run(command, LIST_BYTES_MAX, &mut bytes).await? > LIST_BYTES_MAX {
+        return Err(PatchError::TooManyNames);
+    }
+    Ok(bytes)
+}
+
+/// Runs a git command and passes on what it prints; how many bytes, or more than `bytes_max` when it
+/// printed more and was stopped there.
+async fn run(mut command: Command, bytes_max: u64, out: &mut dyn Write) -> Result<u64, PatchError> {
+    let name = command.as_std().get_args().find(|arg| is_subcommand(arg)).unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    let failed = |how: String| PatchError::Git { command: name.clone(), how };
+    let mut child = command.spawn().map_err(|error| failed(format!("could not be started: {error}")))?;
+    let mut stdout = child.stdout.take().expect("standard output is piped");
+    let mut stderr = child.stderr.take().expect("standard error is piped");
+    let read = async {
+        let mut chunk = vec![0_u8; 64 * 1024];
+        let mut count = 0_u64;
+        loop {
+            let got = stdout.read(&mut chunk).await?;
+            count += got as u64;
+            if got == 0 || count > bytes_max {
+                return Ok::<u64, io::Error>(count);
+            }
+            out.write_all(&chunk[..got])?;
+        }
+    };
+    let complain = async {
+        let mut said = Vec::new();
+        let _ = (&mut stderr).take(4096).read_to_end(&mut said).await;
+        // The rest is read and dropped, so that git never waits for a reader.
+        let mut chunk = vec![0_u8; 4096];
+        while matches!(stderr.read(&mut chunk).await, Ok(count) if count > 0) {}
+        said
+    };
+    let work = async {
+        // More than is wanted ends the wait for its standard error, too.
+        let mut read = std::pin::pin!(read);
+        let mut complain = std::pin::pin!(complain);
+        tokio::select! {
+            count = &mut read => match count? {
+                count if count > bytes_max => Ok((count, Vec::new())),
+                count => Ok((count, complain.await)),
+            },
+            said = &mut complain => Ok::<_, io::Error>((read.await?, said)),
+        }
+    };
+    let done = tokio::time::timeout(GIT_TIME_MAX, work).await;
+    let (count, said) = done
+        .map_err(|_| failed(format!("took longer than {} s", GIT_TIME_MAX.as_secs())))?
+        .map_err(|error| failed(format!("could not be read: {error}")))?;
+    if count > bytes_max {
+        return Ok(count);
+    }
+    let status = child.wait().await.map_err(|error| failed(format!("was lost: {error}")))?;
+    if status.success() {
+        return Ok(count);
+    }
+    let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
+    Err(failed(format!("failed: {}", if said.is_empty() { status.to_string() } else { said })))
+}
+
+fn is_subcommand(arg: &OsStr) -> bool {
+    let bytes = arg.as_bytes();
+    !bytes.starts_with(b"-") && !bytes.contains(&b'=')
+}
+
+/// A repository without history, whose objects are another's.
+fn make_shadow(shadow: &Path, config: &str, objects: &[u8]) -> Result<(), PatchError> {
+    // What an earlier try of the same run left is not known to be ours alone.
+    let _ = std::fs::remove_dir_all(shadow);
+    for folder in ["objects/info", "refs", "info"] {
+        let folder = shadow.join(folder);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(at(&folder))?;
+    }
+    let alternates = [objects, b"\n"].concat();
+    let files: [(&str, &[u8]); 3] = [
+        ("HEAD", b"ref: refs/heads/main\n"),
+        ("config", config.as_bytes()),
+        ("objects/info/alternates", &alternates),
+    ];
+    for (name, content) in files {
+        let path = shadow.join(name);
+        new_file(&path)?.write_all(content).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// The configuration of our own repository. `settings` are `core.name`, a line end and a value, each
+/// with a zero byte after it; only plain words are taken over.
+fn shadow_config(object_format: &[u8], settings: &[u8]) -> String {
+    let mut config = "[core]\n\trepositoryformatversion = 1\n".to_owned();
+    for setting in settings.split(|byte| *byte == 0) {
+        let text = String::from_utf8_lossy(setting);
+        if let Some((name, value)) = text.strip_prefix("core.").and_then(|text| text.split_once('\n'))
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        {
+            config.push_str(&format!("\t{name} = {value}\n"));
+        }
+    }
+    if object_format != b"sha1" {
+        let format = String::from_utf8_lossy(object_format);
+        config.push_str(&format!("[extensions]\n\tobjectFormat = {format}\n"));
+    }
+    config
+}
+
+/// Copies a file with its time, by which git tells whether the index is older than the files it lists.
+fn copy_if_there(from: &Path, to: &Path) -> Result<(), PatchError> {
+    let Ok(metadata) = std::fs::metadata(from) else { return Ok(()) };
+    std::fs::copy(from, to).map_err(at(to))?;
+    let copy = OpenOptions::new().write(true).open(to).map_err(at(to))?;
+    metadata.modified().and_then(|time| copy.set_modified(time)).map_err(at(to))
+}
+
+fn new_file(path: &Path) -> Result<std::fs::File, PatchError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> PatchError {
+    move |source| PatchError::Io { path: path.to_owned(), source }
+}
+
+fn os(name: &[u8]) -> &OsStr {
+    OsStr::from_bytes(name)
+}

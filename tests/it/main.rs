@@ -1,4 +1,6 @@
 //! The one integration-test binary.
 
+mod agent;
 mod cost;
 mod source;
+mod support;

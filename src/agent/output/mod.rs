@@ -31,7 +31,7 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 /// The longest JSON line that is read, in bytes: it may carry a whole file.
 const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most of one stream that is shown, in bytes; what comes after is read and dropped.
-const SHOWN_BYTES_MAX: usize = 16 * 1024 * 1024;
+const SHOWN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most that is kept of an agent's last words, in bytes.
 const LAST_BYTES_MAX: usize = 64 * 1024;
 
@@ -251,7 +251,7 @@ impl Speech {
 fn shown_line(bytes: &[u8], cut: u64, redactor: &Redactor) -> String {
     let mut text = clean::visible(bytes).into_owned();
     redactor.redact(&mut text);
-    let end = text.floor_char_boundary(LINE_BYTES_MAX);
+    let end = boundary_before(&text, LINE_BYTES_MAX);
     let cut = cut + (text.len() - end) as u64;
     text.truncate(end);
     let mut text = clean::defused(&text).into_owned();
@@ -271,8 +271,20 @@ fn cleaned(text: &str, redactor: &Redactor) -> String {
 
 /// The end of a text, at most 64 KiB.
 fn last_words(text: &str) -> String {
-    let start = text.ceil_char_boundary(text.len().saturating_sub(LAST_BYTES_MAX));
+    let mut start = text.len().saturating_sub(LAST_BYTES_MAX);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
     text[start..].trim().to_owned()
+}
+
+/// The last place at or before `index` where a text may be cut.
+fn boundary_before(text: &str, index: usize) -> usize {
+    let mut end = index.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
 }
 
 /// The last bytes of a stream, raw: they are cleaned once, at the end.

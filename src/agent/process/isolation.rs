@@ -42,7 +42,6 @@ impl fmt::Display for Isolation {
 
 /// What decides the level.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each asked for once")]
 struct Facts {
     /// This process could be made unreadable to others of its user.
     undumpable: bool,
