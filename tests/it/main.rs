@@ -1,3 +1,5 @@
 //! The one integration-test binary.
 
+mod classify;
+mod event;
 mod source;
