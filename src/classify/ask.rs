@@ -123,7 +123,8 @@ fn agent_label(label: &str) -> Option<Task> {
     {
         return Some(Task::Review);
     }
-    if !has(AGENTS) || has(&["generated", "assisted", "written", "authored", "no", "skip", "area"]) {
+    let for_agent = words.iter().any(|word| AGENTS.contains(word));
+    if !for_agent || has(&["generated", "assisted", "written", "authored", "no", "skip", "area"]) {
         return None;
     }
     if has(&["docs", "doc", "document", "documentation", "readme"]) {
@@ -188,7 +189,7 @@ fn assignment(body: &str) -> Option<Request> {
 }
 
 fn names_agent(text: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric()).any(|word| AGENTS.contains(&word) || word == "agents")
+    text.split(|c: char| !c.is_alphanumeric()).any(|word| AGENTS.contains(word) || word == "agents")
 }
 
 /// "The agent continues the documentation work on this branch". Sentences about an agent that is itself

@@ -7,6 +7,7 @@ use crate::event::{Change, FileChange};
 
 use super::ChangeKind;
 use super::paths::{self, Sort};
+use super::words::Words;
 
 /// What a change is, how sure that is, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,77 +167,32 @@ fn title_points(title: &str) -> i32 {
     let (kind, rest) = conventional(title);
     // A scope such as `docs(build)` says where, not what.
     let lower = if kind.is_some() { rest.to_lowercase() } else { title.to_lowercase() };
-    let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let has = |known: &[&str]| words.iter().any(|word| known.contains(word));
-    let phrase = |known: &[&str]| known.iter().any(|phrase| lower.contains(phrase));
-    let mut points = 0;
-    match kind.as_deref() {
-        Some("docs" | "doc" | "documentation") => points += 3,
-        Some(
-            "feat" | "perf" | "refactor" | "ci" | "build" | "test" | "tests" | "revert" | "deps" | "release",
-        ) => {
-            points -= 3;
-        }
-        Some("fix" | "chore" | "style") => points -= 1,
-        _ if lower.starts_with("doc fix") || lower.starts_with("[doc") => points += 3,
-        _ => {}
-    }
-    if phrase(&[
-        "docstring",
-        "javadoc",
-        "jsdoc",
-        "rustdoc",
-        "godoc",
-        "tsdoc",
-        "doc comment",
-        "doc example",
-        "code comment",
-    ]) {
-        points += 3;
-    } else if points < 3 && has(&["docs", "doc", "documentation"]) {
-        points += 2;
-    }
-    if has(&[
-        "comment",
-        "comments",
-        "typo",
-        "typos",
-        "spelling",
-        "grammar",
-        "wording",
-        "readme",
-        "changelog",
-        "misspelling",
-    ]) {
-        points += 2;
-    }
-    if has(&["clarify", "link", "links", "explain", "rephrase", "reword"]) {
-        points += 1;
-    }
-    // Words for text that a program shows or a tool obeys.
-    if has(&[
-        "help",
-        "message",
-        "messages",
-        "string",
-        "strings",
-        "description",
-        "descriptions",
-        "pragma",
-        "prettier",
-        "eslint",
-        "lint",
-        "noqa",
-        "regex",
-        "generator",
-        "build",
-        "nightly",
-        "doctest",
-        "doctests",
-        "script",
-    ]) {
-        points -= 2;
-    }
-    points
+    let has = |known: Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
+    let by_type = match kind.as_deref() {
+        Some("docs" | "doc" | "documentation") => 3,
+        Some(kind) if CODE_TYPES.contains(kind) => -3,
+        Some("fix" | "chore" | "style") => -1,
+        _ if lower.starts_with("doc fix") || lower.starts_with("[doc") => 3,
+        _ => 0,
+    };
+    let by_thing = if has(DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
+    {
+        3
+    } else {
+        2 * i32::from(by_type < 3 && has(DOCUMENTATION))
+    };
+    by_type + by_thing + 2 * i32::from(has(PROSE)) + i32::from(has(HINTS)) - 2 * i32::from(has(PROGRAM))
 }
+
+/// Types of Conventional Commits that are not about prose, whatever the rest of the title says.
+const CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
+const DOC_COMMENTS: Words = Words::of("docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc");
+const DOCUMENTATION: Words = Words::of("docs doc documentation");
+const PROSE: Words =
+    Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
+const HINTS: Words = Words::of("clarify link links explain rephrase reword");
+/// Words for text that a program shows or a tool obeys.
+const PROGRAM: Words = Words::of(
+    "help message messages string strings description descriptions pragma prettier eslint lint noqa \
+     regex generator build nightly doctest doctests script",
+);

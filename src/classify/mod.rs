@@ -10,6 +10,8 @@
 
 mod ask;
 mod change;
+mod clause;
+mod object;
 mod paths;
 mod request;
 mod rules;

@@ -1,5 +1,7 @@
 //! What kind of file a path is, by its name alone.
 
+use super::words::Words;
+
 /// What kind of file a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
@@ -33,150 +35,49 @@ pub(super) enum Sort {
     Other,
 }
 
-const PROSE_EXT: &[&str] = &[
-    "md", "mdx", "markdown", "mdown", "rst", "adoc", "asciidoc", "txt", "textile", "rdoc", "tex", "org",
-    "qmd", "wiki",
-];
-const PROSE_NAMES: &[&str] = &[
-    "license",
-    "licence",
-    "unlicense",
-    "copying",
-    "copyright",
-    "notice",
-    "authors",
-    "contributors",
-    "readme",
-    "changelog",
-    "changes",
-    "history",
-    "news",
-    "maintainers",
-    "contributing",
-    "thanks",
-    "patents",
-];
-const SOURCE_EXT: &[&str] = &[
-    "rs", "py", "pyi", "js", "mjs", "cjs", "ts", "mts", "cts", "jsx", "tsx", "java", "kt", "kts", "go", "c",
-    "h", "cc", "cpp", "cxx", "hh", "hpp", "m", "mm", "cs", "fs", "rb", "php", "swift", "scala", "sh", "bash",
-    "ps1", "tf", "hcl", "lua", "ex", "exs", "erl", "hs", "ml", "dart", "vue", "svelte", "zig", "nim", "jl",
-    "r", "pl", "clj", "groovy", "sql",
-];
-const FIGURE_EXT: &[&str] = &["svg", "png", "jpg", "jpeg", "gif", "webp", "avif", "mp4", "webm"];
-const DIAGRAM_EXT: &[&str] = &["drawio", "excalidraw", "puml", "plantuml", "mmd", "d2", "dot"];
-const SITE_EXT: &[&str] = &[
-    "css", "scss", "less", "html", "js", "mjs", "ts", "mts", "jsx", "tsx", "vue", "svelte", "py", "rb",
-    "json", "astro",
-];
-const LOCKS: &[&str] = &[
-    "cargo.lock",
-    "package-lock.json",
-    "npm-shrinkwrap.json",
-    "yarn.lock",
-    "pnpm-lock.yaml",
-    "poetry.lock",
-    "uv.lock",
-    "pdm.lock",
-    "gemfile.lock",
-    "composer.lock",
-    "go.sum",
-    "bun.lockb",
-    "gradle.lockfile",
-];
-const MANIFESTS: &[&str] = &[
-    "cargo.toml",
-    "package.json",
-    "pyproject.toml",
-    "setup.py",
-    "setup.cfg",
-    "go.mod",
-    "pom.xml",
-    "build.gradle",
-    "build.gradle.kts",
-    "settings.gradle.kts",
-    "gradle.properties",
-    "gemfile",
-    "composer.json",
-    "makefile",
-    "cmakelists.txt",
-    "meson.build",
-    "justfile",
-    "deno.json",
-    "version.properties",
-];
-const NAVS: &[&str] = &[
-    "mkdocs.yml",
-    "mkdocs.yaml",
-    "_toc.yml",
-    "toc.yml",
-    "toc.yaml",
-    "sidebars.js",
-    "sidebars.ts",
-    "sidebars.json",
-    "sidebar.json",
-    "nav.yml",
-    "nav.adoc",
-    "navigation.yml",
-    "_meta.json",
-    "_meta.js",
-    "_meta.ts",
-    "mint.json",
-    "docs.json",
-    "_sidebar.md",
-];
-const AGENT_FILES: &[&str] = &[
-    "agents.md",
-    "claude.md",
-    "gemini.md",
-    "skill.md",
-    ".cursorrules",
-    "copilot-instructions.md",
-    ".mcp.json",
-    "opencode.json",
-];
-const AGENT_DIRS: &[&str] = &[".claude", ".cursor", ".codex", ".gemini", ".opencode", ".windsurf"];
-const TEST_DIRS: &[&str] = &[
-    "test",
-    "tests",
-    "__tests__",
-    "testdata",
-    "test-data",
-    "test_data",
-    "fixtures",
-    "fixture",
-    "__fixtures__",
-    "__snapshots__",
-    "snapshots",
-    "e2e",
-    "acceptance",
-    "testing-data",
-    "golden",
-];
-const TEMPLATE_DIRS: &[&str] = &[
-    "templates",
-    "template",
-    "_templates",
-    "scaffold",
-    "scaffolds",
-    "skeleton",
-    "stubs",
-    "issue_template",
-    "pull_request_template",
-];
-const DOCS_DIRS: &[&str] = &[
-    "docs",
-    "doc",
-    "documentation",
-    "website",
-    "site",
-    "blog",
-    "book",
-    "guide",
-    "guides",
-    "manual",
-    ".vitepress",
-    "www",
-];
+const PROSE_EXT: Words =
+    Words::of("md mdx markdown mdown rst adoc asciidoc txt textile rdoc tex org qmd wiki");
+const PROSE_NAMES: Words = Words::of(
+    "license licence unlicense copying copyright notice authors contributors readme changelog changes \
+     history news maintainers contributing thanks patents",
+);
+const SOURCE_EXT: Words = Words::of(
+    "rs py pyi js mjs cjs ts mts cts jsx tsx java kt kts go c h cc cpp cxx hh hpp m mm cs fs rb php \
+     swift scala sh bash ps1 tf hcl lua ex exs erl hs ml dart vue svelte zig nim jl r pl clj groovy \
+     sql",
+);
+const FIGURE_EXT: Words = Words::of("svg png jpg jpeg gif webp avif mp4 webm");
+const DIAGRAM_EXT: Words = Words::of("drawio excalidraw puml plantuml mmd d2 dot");
+const SITE_EXT: Words = Words::of("css scss less html js mjs ts mts jsx tsx vue svelte py rb json astro");
+const LOCKS: Words = Words::of(
+    "cargo.lock package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml poetry.lock uv.lock \
+     pdm.lock gemfile.lock composer.lock go.sum bun.lockb gradle.lockfile",
+);
+const MANIFESTS: Words = Words::of(
+    "cargo.toml package.json pyproject.toml setup.py setup.cfg go.mod pom.xml build.gradle \
+     build.gradle.kts settings.gradle.kts gradle.properties gemfile composer.json makefile \
+     cmakelists.txt meson.build justfile deno.json version.properties",
+);
+const NAVS: Words = Words::of(
+    "mkdocs.yml mkdocs.yaml _toc.yml toc.yml toc.yaml sidebars.js sidebars.ts sidebars.json \
+     sidebar.json nav.yml nav.adoc navigation.yml _meta.json _meta.js _meta.ts mint.json docs.json \
+     _sidebar.md",
+);
+const AGENT_FILES: Words = Words::of(
+    "agents.md claude.md gemini.md skill.md .cursorrules copilot-instructions.md .mcp.json \
+     opencode.json",
+);
+const AGENT_DIRS: Words = Words::of(".claude .cursor .codex .gemini .opencode .windsurf");
+const TEST_DIRS: Words = Words::of(
+    "test tests __tests__ testdata test-data test_data fixtures fixture __fixtures__ __snapshots__ \
+     snapshots e2e acceptance testing-data golden",
+);
+const TEMPLATE_DIRS: Words = Words::of(
+    "templates template _templates scaffold scaffolds skeleton stubs issue_template \
+     pull_request_template",
+);
+const DOCS_DIRS: Words =
+    Words::of("docs doc documentation website site blog book guide guides manual .vitepress www");
 
 /// What kind of file `path` is.
 pub(super) fn sort(path: &str) -> Sort {
@@ -187,15 +88,15 @@ pub(super) fn sort(path: &str) -> Sort {
         Some((stem, ext)) if !stem.is_empty() => (stem, ext),
         _ => (name, ""),
     };
-    let within = |known: &[&str]| dirs.iter().any(|dir| known.contains(dir));
-    let is_prose = PROSE_EXT.contains(&ext);
-    if AGENT_FILES.contains(&name)
-        || within(AGENT_DIRS)
-        || (within(&["prompts", "prompt"]) && !is_source(ext))
+    let within = |known: &Words| dirs.iter().any(|dir| known.contains(dir));
+    let is_prose = PROSE_EXT.contains(ext);
+    if AGENT_FILES.contains(name)
+        || within(&AGENT_DIRS)
+        || (dirs.iter().any(|dir| matches!(*dir, "prompts" | "prompt")) && !is_source(ext))
     {
         return Sort::Instructions;
     }
-    if LOCKS.contains(&name) || ext == "lock" || name.ends_with(".lock.hcl") {
+    if LOCKS.contains(name) || ext == "lock" || name.ends_with(".lock.hcl") {
         return Sort::Lock;
     }
     if is_ci(&lower, name) {
@@ -204,11 +105,11 @@ pub(super) fn sort(path: &str) -> Sort {
     if is_spelling(name, stem, ext) {
         return Sort::Spelling;
     }
-    let is_readme = PROSE_NAMES.iter().any(|known| stem == *known);
+    let is_readme = PROSE_NAMES.contains(stem);
     if is_test(name, stem, ext, &dirs) && !(is_readme && (is_prose || ext.is_empty())) {
         return Sort::Test;
     }
-    if within(TEMPLATE_DIRS)
+    if within(&TEMPLATE_DIRS)
         || dirs.iter().any(|dir| dir.starts_with("template-"))
         || ["tmpl", "tpl", "j2", "jinja", "hbs", "ejs", "mustache"].contains(&ext)
         || stem == "pull_request_template"
@@ -217,37 +118,36 @@ pub(super) fn sort(path: &str) -> Sort {
         return Sort::Template;
     }
     let txt_data = ["requirements", "constraints", "robots", "output", "expected", "stdout", "stderr"];
-    if MANIFESTS.contains(&name) || (ext == "txt" && txt_data.iter().any(|data| stem.starts_with(data))) {
+    if MANIFESTS.contains(name) || (ext == "txt" && txt_data.iter().any(|data| stem.starts_with(data))) {
         return Sort::Build;
     }
-    if NAVS.contains(&name) || (lower.contains(".vitepress/config") || name.starts_with("docusaurus.config"))
-    {
+    if NAVS.contains(name) || (lower.contains(".vitepress/config") || name.starts_with("docusaurus.config")) {
         return Sort::Nav;
     }
-    prose_or_program(stem, ext, within(DOCS_DIRS))
+    prose_or_program(stem, ext, within(&DOCS_DIRS))
 }
 
 fn prose_or_program(stem: &str, ext: &str, in_docs: bool) -> Sort {
     let named = PROSE_NAMES.iter().any(|known| {
-        stem == *known || stem.strip_prefix(known).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+        stem == known || stem.strip_prefix(known).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
     });
-    if PROSE_EXT.contains(&ext)
+    if PROSE_EXT.contains(ext)
         || (named && !is_source(ext) && !["yml", "yaml", "json", "toml"].contains(&ext))
     {
         return Sort::Prose;
     }
     match ext {
         "ipynb" => Sort::Notebook,
-        _ if DIAGRAM_EXT.contains(&ext) => Sort::Figure,
-        _ if FIGURE_EXT.contains(&ext) && (in_docs || ext != "svg") => Sort::Figure,
-        _ if in_docs && SITE_EXT.contains(&ext) => Sort::Site,
+        _ if DIAGRAM_EXT.contains(ext) => Sort::Figure,
+        _ if FIGURE_EXT.contains(ext) && (in_docs || ext != "svg") => Sort::Figure,
+        _ if in_docs && SITE_EXT.contains(ext) => Sort::Site,
         _ if is_source(ext) => Sort::Source,
         _ => Sort::Other,
     }
 }
 
 fn is_source(ext: &str) -> bool {
-    SOURCE_EXT.contains(&ext)
+    SOURCE_EXT.contains(ext)
 }
 
 fn is_ci(path: &str, name: &str) -> bool {

@@ -8,6 +8,7 @@ use super::ask::Ask;
 use super::change::{Nature, conventional};
 use super::paths::{self, Sort};
 use super::text::{name_words, own_lines};
+use super::words::Words;
 use crate::event::{Change, Event, FileChange};
 use crate::task::{Stakes, Task};
 
@@ -19,70 +20,14 @@ const LARGE_FILES: u64 = 60;
 const LONG_PROSE_LINES: u64 = 300;
 
 /// Single words for what is dangerous to get wrong.
-const RISKY_WORDS: [&str; 62] = [
-    "auth",
-    "authn",
-    "authz",
-    "authentication",
-    "authorization",
-    "authorisation",
-    "authorize",
-    "authenticate",
-    "oauth",
-    "oauth2",
-    "oidc",
-    "saml",
-    "sso",
-    "login",
-    "signin",
-    "logout",
-    "password",
-    "passwords",
-    "passwd",
-    "secret",
-    "secrets",
-    "credential",
-    "credentials",
-    "crypto",
-    "cryptography",
-    "cryptographic",
-    "cipher",
-    "encrypt",
-    "encryption",
-    "decrypt",
-    "decryption",
-    "hmac",
-    "jwt",
-    "tls",
-    "mtls",
-    "ssl",
-    "x509",
-    "certificate",
-    "certificates",
-    "permission",
-    "permissions",
-    "privilege",
-    "privileges",
-    "rbac",
-    "iam",
-    "acl",
-    "acls",
-    "firewall",
-    "csrf",
-    "cors",
-    "xss",
-    "ssrf",
-    "sandbox",
-    "sandboxing",
-    "vulnerability",
-    "vulnerabilities",
-    "cve",
-    "payment",
-    "payments",
-    "billing",
-    "exploit",
-    "security",
-];
+const RISKY_WORDS: Words = Words::of(
+    "auth authn authz authentication authorization authorisation authorize authenticate oauth oauth2 \
+     oidc saml sso login signin logout password passwords passwd secret secrets credential \
+     credentials crypto cryptography cryptographic cipher encrypt encryption decrypt decryption hmac \
+     jwt tls mtls ssl x509 certificate certificates permission permissions privilege privileges rbac \
+     iam acl acls firewall csrf cors xss ssrf sandbox sandboxing vulnerability vulnerabilities cve \
+     payment payments billing exploit security",
+);
 
 /// Phrases of the same kind.
 const RISKY_PHRASES: [&str; 20] = [
@@ -126,7 +71,7 @@ fn docs(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
         return (Stakes::Medium, "a long text is asked for".to_owned());
     }
     let continues = request.is_none_or(|request| !request.specific) || event.comment.is_none();
-    let added = event.change.as_ref().map_or(0, |change| prose_lines(change));
+    let added = event.change.as_ref().map_or(0, prose_lines);
     if continues && added > LONG_PROSE_LINES {
         return (Stakes::Medium, format!("{added} lines of prose are added"));
     }
@@ -304,5 +249,5 @@ fn risky(text: &str) -> Option<String> {
     let joined = words.join(" ");
     let phrase =
         RISKY_PHRASES.iter().find(|phrase| joined.contains(**phrase)).map(|phrase| (*phrase).to_owned());
-    phrase.or_else(|| words.into_iter().find(|word| RISKY_WORDS.contains(&word.as_str())))
+    phrase.or_else(|| words.into_iter().find(|word| RISKY_WORDS.contains(word)))
 }
