@@ -1,6 +1,7 @@
 //! One module a command. Each turns its arguments into a request value before any work starts.
 
 pub mod check;
+pub mod classify;
 pub mod cost;
 pub mod init;
 pub mod meter;

@@ -1,6 +1,8 @@
 //! The one integration-test binary.
 
 mod agent;
+mod classify;
 mod cost;
+mod event;
 mod source;
 mod support;

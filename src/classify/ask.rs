@@ -1,0 +1,266 @@
+//! Who asked for what: comments and dispatches, then agent labels and review events, then the body's
+//! sentence and the branch.
+//!
+//! Only people who may write to the repository can choose a task. A comment by anybody else asks for a
+//! review at most, and a bot's comment asks for nothing.
+
+use super::ChangeKind;
+use super::change::Nature;
+use super::request::{self, Request};
+use super::text::{name_words, sentences};
+use super::words::AGENTS;
+use crate::event::{Change, Event, Kind};
+use crate::task::Task;
+
+/// A task that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) task: Task,
+    /// In percent.
+    pub(super) percent: u8,
+    pub(super) reason: String,
+    /// The request in words, where there are any.
+    pub(super) request: Option<Request>,
+}
+
+/// The ask that counts, by precedence; `None` where nobody asked.
+pub(super) fn find(event: &Event, nature: &Nature) -> Option<Ask> {
+    comment(event, nature)
+        .or_else(|| dispatch(event, nature))
+        .or_else(|| label_or_review_event(event))
+        .or_else(|| body(event, nature))
+        .or_else(|| branch(event, nature))
+}
+
+fn comment(event: &Event, nature: &Nature) -> Option<Ask> {
+    let (text, author) = event.comment.as_ref().filter(|(_, author)| !author.bot)?;
+    if !author.trusted() {
+        let reason = "the comment is by somebody who may not write to the repository, so it can ask for no more than a review";
+        return Some(Ask { task: Task::Review, percent: 90, reason: reason.to_owned(), request: None });
+    }
+    Some(worded(request::read(text)?, "the comment", nature))
+}
+
+/// Only people who may write can start a dispatch.
+fn dispatch(event: &Event, nature: &Nature) -> Option<Ask> {
+    if event.kind != Kind::WorkflowDispatch {
+        return None;
+    }
+    let by_name = ["task", "mode"].iter().find_map(|key| event.inputs.get(*key)?.trim().parse::<Task>().ok());
+    if let Some(task) = by_name {
+        let reason = format!("the dispatch's input names the task {task}");
+        return Some(Ask { task, percent: 97, reason, request: None });
+    }
+    const TEXTS: [&str; 9] = [
+        "prompt",
+        "task",
+        "instructions",
+        "instruction",
+        "request",
+        "ask",
+        "message",
+        "command",
+        "direct_prompt",
+    ];
+    let named = TEXTS.iter().filter_map(|key| event.inputs.get(*key)).find_map(|text| request::read(text));
+    let request = named.or_else(|| event.inputs.values().find_map(|text| request::read(text)))?;
+    Some(worded(request, "the dispatch", nature))
+}
+
+fn worded(request: Request, source: &str, nature: &Nature) -> Ask {
+    let words = &request.words;
+    let (task, reason) = match request.task {
+        Some(task) => (task, format!("{source} asks for {}: \"{words}\"", article(task))),
+        // "Fix it" on a change that is all prose is about prose.
+        None if nature.kind == ChangeKind::Docs && nature.by_paths => {
+            (Task::Docs, format!("{source} asks for a change (\"{words}\"), and all that changes is prose"))
+        }
+        None => {
+            (Task::Implementation, format!("{source} asks for a change (\"{words}\") without saying of what"))
+        }
+    };
+    Ask { task, percent: request.percent, reason, request: Some(request) }
+}
+
+fn article(task: Task) -> &'static str {
+    match task {
+        Task::Implementation => "an implementation",
+        Task::Review => "a judgement",
+        Task::Docs => "prose",
+    }
+}
+
+fn label_or_review_event(event: &Event) -> Option<Ask> {
+    let ask = |task, percent, reason| Some(Ask { task, percent, reason, request: None });
+    let action = event.action.as_deref().unwrap_or_default();
+    if let (Some(label), "labeled") = (&event.label, action)
+        && let Some(task) = agent_label(label)
+    {
+        return ask(task, 94, format!("the label `{label}` was set"));
+    }
+    match action {
+        "review_requested" => return ask(Task::Review, 94, "a review was requested".to_owned()),
+        "ready_for_review" => return ask(Task::Review, 92, "the draft became ready for review".to_owned()),
+        _ => {}
+    }
+    let labels = &event.change.as_ref()?.labels;
+    let removed = event.label.as_ref().filter(|_| action == "unlabeled");
+    let set = labels.iter().filter(|label| Some(*label) != removed);
+    let mut asked: Vec<(Task, &String)> =
+        set.filter_map(|label| Some((agent_label(label)?, label))).collect();
+    // Where labels disagree, what takes most care: implementation comes first in the order of tasks.
+    asked.sort();
+    let (task, label) = asked.first()?;
+    ask(*task, 86, format!("the label `{label}` is set"))
+}
+
+/// The task a label gives to an agent. `documentation` and the like only say what a change is about.
+fn agent_label(label: &str) -> Option<Task> {
+    let words = name_words(label);
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+    if has(&["review"])
+        && has(&["needs", "need", "needed", "ready", "please", "request", "requested", "awaiting"])
+    {
+        return Some(Task::Review);
+    }
+    let for_agent = words.iter().any(|word| AGENTS.contains(word));
+    if !for_agent || has(&["generated", "assisted", "written", "authored", "no", "skip", "area"]) {
+        return None;
+    }
+    if has(&["docs", "doc", "document", "documentation", "readme"]) {
+        Some(Task::Docs)
+    } else if has(&["review", "reviewer", "explain", "triage", "summarize", "audit"]) {
+        Some(Task::Review)
+    } else if has(&[
+        "implement",
+        "implementation",
+        "code",
+        "coding",
+        "fix",
+        "build",
+        "develop",
+        "dev",
+        "work",
+        "solve",
+        "resolve",
+        "task",
+        "feature",
+        "test",
+        "tests",
+        "refactor",
+        "continue",
+    ]) {
+        Some(Task::Implementation)
+    } else {
+        None
+    }
+}
+
+/// A sentence of the body that gives the work to an agent.
+fn body(event: &Event, nature: &Nature) -> Option<Ask> {
+    let change = event.change.as_ref().filter(|change| change.author.trusted())?;
+    let request = assignment(&change.body)?;
+    let mut ask = worded(request, "the body", nature);
+    ask.percent = ask.percent.min(82);
+    Some(ask)
+}
+
+fn assignment(body: &str) -> Option<Request> {
+    for sentence in sentences(body) {
+        let (head, rest) = sentence.split_once(':').unwrap_or(("", ""));
+        let heads = head.split_whitespace().count();
+        if heads > 0
+            && heads <= 6
+            && names_agent(head)
+            && let Some(request) = request::read(rest)
+        {
+            return Some(request);
+        }
+        if sentence.split_whitespace().any(request::is_agent_mention)
+            && let Some(request) = request::read(&sentence)
+        {
+            return Some(request);
+        }
+        if let Some(request) = going_on(&sentence) {
+            return Some(request);
+        }
+    }
+    None
+}
+
+fn names_agent(text: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric()).any(|word| AGENTS.contains(word) || word == "agents")
+}
+
+/// "The agent continues the documentation work on this branch". Sentences about an agent that is itself
+/// what the project makes name no branch and no issue.
+fn going_on(sentence: &str) -> Option<Request> {
+    let here = [
+        "this branch",
+        "this pr",
+        "this pull request",
+        "linked issue",
+        "this issue",
+        "described below",
+        "below",
+    ];
+    if !here.iter().any(|place| sentence.contains(place)) {
+        return None;
+    }
+    for part in sentence.split([';', ',', ':']) {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        let Some(at) = words.iter().position(|word| names_agent(word)) else { continue };
+        let mut rest = words[at + 1..].iter().copied().peekable();
+        while rest
+            .next_if(|word| matches!(*word, "will" | "should" | "must" | "to" | "is" | "can" | "shall"))
+            .is_some()
+        {}
+        let Some(verb) = rest.next() else { continue };
+        let verb =
+            if verb.ends_with("shes") { verb.trim_end_matches("es") } else { verb.trim_end_matches('s') };
+        let order = format!("{verb} {}", rest.collect::<Vec<_>>().join(" "));
+        if let Some(request) = request::read(&order) {
+            return Some(request);
+        }
+    }
+    None
+}
+
+const AGENT_BRANCHES: [&str; 17] = [
+    "agent/",
+    "ai/",
+    "bot/",
+    "claude/",
+    "codex/",
+    "copilot/",
+    "cursor/",
+    "devin/",
+    "gemini/",
+    "jules/",
+    "opencode/",
+    "aider/",
+    "openhands/",
+    "swe-agent/",
+    "sweep/",
+    "ai-agent/",
+    "agents/",
+];
+
+/// A branch that an agent works on. In a fork anybody may call a branch anything.
+fn branch(event: &Event, nature: &Nature) -> Option<Ask> {
+    let change = event.change.as_ref()?;
+    let prefix = AGENT_BRANCHES.iter().find(|prefix| change.branch.to_lowercase().starts_with(**prefix))?;
+    if !may_name_branches(change) {
+        return None;
+    }
+    let task = match nature.kind {
+        ChangeKind::Docs => Task::Docs,
+        ChangeKind::Implementation => Task::Implementation,
+    };
+    let reason = format!("the branch is an agent's own (`{prefix}…`), and its work goes on");
+    Some(Ask { task, percent: nature.percent.min(75), reason, request: None })
+}
+
+fn may_name_branches(change: &Change) -> bool {
+    change.author.trusted() || (!change.fork && !change.branch.is_empty())
+}

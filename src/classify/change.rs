@@ -1,0 +1,198 @@
+//! The nature of a change itself, from its files and its title: prose, or everything else.
+//!
+//! Whoever looks at names and counts alone cannot see whether an edit in program text touches no more
+//! than comments. The title is evidence there, and the confidence stays low.
+
+use crate::event::{Change, FileChange};
+
+use super::ChangeKind;
+use super::paths::{self, Sort};
+use super::words::Words;
+
+/// What a change is, how sure that is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nature {
+    /// Prose, or everything else.
+    pub(super) kind: ChangeKind,
+    /// In percent.
+    pub(super) percent: u8,
+    /// The files alone say so, whatever the title says.
+    pub(super) by_paths: bool,
+    /// Why, in words.
+    pub(super) reason: String,
+}
+
+/// Counted files of one change.
+#[derive(Default)]
+struct Tally {
+    prose: u64,
+    beside_prose: u64,
+    figures: u64,
+    source: u64,
+    source_added: u64,
+    source_deleted: u64,
+    /// Files that no edit of comments explains: tests, workflows, templates and the like.
+    firm: u64,
+    /// Manifests and settings.
+    settings: u64,
+    first_firm: Option<String>,
+}
+
+impl Tally {
+    fn of(files: &[FileChange]) -> Self {
+        let mut tally = Self::default();
+        for file in files {
+            match paths::sort(&file.path) {
+                Sort::Prose => tally.prose += 1,
+                Sort::Nav | Sort::Spelling => tally.beside_prose += 1,
+                Sort::Figure => tally.figures += 1,
+                Sort::Source | Sort::Notebook => {
+                    tally.source += 1;
+                    tally.source_added += file.additions;
+                    tally.source_deleted += file.deletions;
+                }
+                Sort::Build | Sort::Other => {
+                    tally.settings += 1;
+                    tally.first_firm.get_or_insert_with(|| file.path.clone());
+                }
+                Sort::Test | Sort::Ci | Sort::Lock | Sort::Template | Sort::Instructions | Sort::Site => {
+                    tally.firm += 1;
+                    tally.first_firm.get_or_insert_with(|| file.path.clone());
+                }
+            }
+        }
+        tally
+    }
+}
+
+/// The nature of `change`.
+pub(super) fn nature(change: Option<&Change>) -> Nature {
+    let Some(change) = change else {
+        return Nature {
+            kind: ChangeKind::Implementation,
+            percent: 50,
+            by_paths: false,
+            reason: "there is no change to look at".to_owned(),
+        };
+    };
+    let tally = Tally::of(&change.files);
+    let title = title_points(&change.title);
+    if change.files.is_empty() {
+        return unseen(title);
+    }
+    let program = tally.source + tally.firm + tally.settings;
+    if program == 0 {
+        return without_program(&tally);
+    }
+    if tally.source == 0 {
+        return without_source(&tally, title);
+    }
+    with_source(&tally, title)
+}
+
+fn unseen(title: i32) -> Nature {
+    let docs = title >= 3;
+    let kind = if docs { ChangeKind::Docs } else { ChangeKind::Implementation };
+    let reason =
+        if docs { "no files are known, and the title speaks of documentation" } else { "no files are known" };
+    Nature { kind, percent: if docs { 55 } else { 50 }, by_paths: false, reason: reason.to_owned() }
+}
+
+fn without_program(tally: &Tally) -> Nature {
+    let (kind, percent, reason) = if tally.prose > 0 {
+        let percent = if tally.beside_prose > 0 { 88 } else { 96 };
+        (ChangeKind::Docs, percent, "only files of prose change")
+    } else if tally.figures > 0 {
+        (ChangeKind::Docs, 70, "only pictures change")
+    } else {
+        (ChangeKind::Implementation, 65, "only settings of the documentation change")
+    };
+    Nature { kind, percent, by_paths: true, reason: reason.to_owned() }
+}
+
+fn without_source(tally: &Tally, title: i32) -> Nature {
+    let first = tally.first_firm.as_deref().unwrap_or_default();
+    if tally.prose > 0 && tally.firm == 0 && tally.settings == 1 && title >= 3 {
+        return Nature {
+            kind: ChangeKind::Docs,
+            percent: 55,
+            by_paths: false,
+            reason: format!("the title speaks of documentation, and {first} is the only other file"),
+        };
+    }
+    let percent = if tally.prose > 0 { 85 } else { 95 };
+    let reason = format!("{first} is not prose");
+    Nature { kind: ChangeKind::Implementation, percent, by_paths: true, reason }
+}
+
+/// Weighs the title against what the files say. Positive points speak for documentation.
+fn with_source(tally: &Tally, title: i32) -> Nature {
+    let mut points = title;
+    let lines = tally.source_added + tally.source_deleted;
+    if title > 0 {
+        points += i32::from(lines <= 8) + i32::from(tally.source_deleted == 0);
+        points += i32::from(tally.prose >= tally.source);
+        points -= 2 * i32::from(tally.source_added > 60 && tally.source_deleted > 60);
+    }
+    points -= 4 * i32::from(tally.firm > 0) + i32::from(tally.settings > 0);
+    if points >= 3 {
+        return Nature {
+            kind: ChangeKind::Docs,
+            percent: if points >= 5 { 72 } else { 60 },
+            by_paths: false,
+            reason: "the title speaks of documentation; whether only comments change, names and counts do not tell"
+                .to_owned(),
+        };
+    }
+    let percent = match points {
+        ..=0 => 90,
+        1 => 70,
+        _ => 58,
+    };
+    let reason = if tally.firm > 0 { "code and what belongs to it change" } else { "code changes" };
+    Nature { kind: ChangeKind::Implementation, percent, by_paths: points <= 0, reason: reason.to_owned() }
+}
+
+/// The type and the rest of a title that follows Conventional Commits.
+pub(super) fn conventional(title: &str) -> (Option<String>, &str) {
+    let Some((head, rest)) = title.split_once(':') else { return (None, title) };
+    let kind = head.split('(').next().unwrap_or(head).trim_end_matches('!').trim();
+    let fits = !kind.is_empty() && kind.len() <= 12 && kind.chars().all(char::is_alphabetic);
+    let closed = !head.contains('(') || head.trim_end_matches('!').ends_with(')');
+    if fits && closed { (Some(kind.to_lowercase()), rest.trim()) } else { (None, title) }
+}
+
+/// How much a title speaks of documentation.
+fn title_points(title: &str) -> i32 {
+    let (kind, rest) = conventional(title);
+    // A scope such as `docs(build)` says where, not what.
+    let lower = if kind.is_some() { rest.to_lowercase() } else { title.to_lowercase() };
+    let has = |known: Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
+    let by_type = match kind.as_deref() {
+        Some("docs" | "doc" | "documentation") => 3,
+        Some(kind) if CODE_TYPES.contains(kind) => -3,
+        Some("fix" | "chore" | "style") => -1,
+        _ if lower.starts_with("doc fix") || lower.starts_with("[doc") => 3,
+        _ => 0,
+    };
+    let by_thing = if has(DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
+    {
+        3
+    } else {
+        2 * i32::from(by_type < 3 && has(DOCUMENTATION))
+    };
+    by_type + by_thing + 2 * i32::from(has(PROSE)) + i32::from(has(HINTS)) - 2 * i32::from(has(PROGRAM))
+}
+
+/// Types of Conventional Commits that are not about prose, whatever the rest of the title says.
+const CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
+const DOC_COMMENTS: Words = Words::of("docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc");
+const DOCUMENTATION: Words = Words::of("docs doc documentation");
+const PROSE: Words =
+    Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
+const HINTS: Words = Words::of("clarify link links explain rephrase reword");
+/// Words for text that a program shows or a tool obeys.
+const PROGRAM: Words = Words::of(
+    "help message messages string strings description descriptions pragma prettier eslint lint noqa \
+     regex generator build nightly doctest doctests script",
+);

@@ -1,0 +1,184 @@
+//! What kind of file a path is, by its name alone.
+
+use super::words::Words;
+
+/// What kind of file a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Text for people: pages, readmes, changelogs, licences.
+    Prose,
+    /// A picture or diagram that belongs to documentation.
+    Figure,
+    /// The table of contents of a documentation site.
+    Nav,
+    /// Words a spell checker is told to accept.
+    Spelling,
+    /// A notebook: cells of prose and of code, which a name does not tell apart.
+    Notebook,
+    /// Program text that may hold comments.
+    Source,
+    /// A test, or the data of one.
+    Test,
+    /// A workflow, a container file, or a pipeline.
+    Ci,
+    /// A lock file.
+    Lock,
+    /// A build script or package manifest.
+    Build,
+    /// Text that a program fills in.
+    Template,
+    /// Text that steers an agent or a model.
+    Instructions,
+    /// Code, style or configuration of a documentation site.
+    Site,
+    /// Anything else: settings, data, binaries.
+    Other,
+}
+
+const PROSE_EXT: Words =
+    Words::of("md mdx markdown mdown rst adoc asciidoc txt textile rdoc tex org qmd wiki");
+const PROSE_NAMES: Words = Words::of(
+    "license licence unlicense copying copyright notice authors contributors readme changelog changes \
+     history news maintainers contributing thanks patents",
+);
+const SOURCE_EXT: Words = Words::of(
+    "rs py pyi js mjs cjs ts mts cts jsx tsx java kt kts go c h cc cpp cxx hh hpp m mm cs fs rb php \
+     swift scala sh bash ps1 tf hcl lua ex exs erl hs ml dart vue svelte zig nim jl r pl clj groovy \
+     sql",
+);
+const FIGURE_EXT: Words = Words::of("svg png jpg jpeg gif webp avif mp4 webm");
+const DIAGRAM_EXT: Words = Words::of("drawio excalidraw puml plantuml mmd d2 dot");
+const SITE_EXT: Words = Words::of("css scss less html js mjs ts mts jsx tsx vue svelte py rb json astro");
+const LOCKS: Words = Words::of(
+    "cargo.lock package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml poetry.lock uv.lock \
+     pdm.lock gemfile.lock composer.lock go.sum bun.lockb gradle.lockfile",
+);
+const MANIFESTS: Words = Words::of(
+    "cargo.toml package.json pyproject.toml setup.py setup.cfg go.mod pom.xml build.gradle \
+     build.gradle.kts settings.gradle.kts gradle.properties gemfile composer.json makefile \
+     cmakelists.txt meson.build justfile deno.json version.properties",
+);
+const NAVS: Words = Words::of(
+    "mkdocs.yml mkdocs.yaml _toc.yml toc.yml toc.yaml sidebars.js sidebars.ts sidebars.json \
+     sidebar.json nav.yml nav.adoc navigation.yml _meta.json _meta.js _meta.ts mint.json docs.json \
+     _sidebar.md",
+);
+const AGENT_FILES: Words = Words::of(
+    "agents.md claude.md gemini.md skill.md .cursorrules copilot-instructions.md .mcp.json \
+     opencode.json",
+);
+const AGENT_DIRS: Words = Words::of(".claude .cursor .codex .gemini .opencode .windsurf");
+const TEST_DIRS: Words = Words::of(
+    "test tests __tests__ testdata test-data test_data fixtures fixture __fixtures__ __snapshots__ \
+     snapshots e2e acceptance testing-data golden",
+);
+const TEMPLATE_DIRS: Words = Words::of(
+    "templates template _templates scaffold scaffolds skeleton stubs issue_template \
+     pull_request_template",
+);
+const DOCS_DIRS: Words =
+    Words::of("docs doc documentation website site blog book guide guides manual .vitepress www");
+
+/// What kind of file `path` is.
+pub(super) fn sort(path: &str) -> Sort {
+    let lower = path.to_lowercase();
+    let mut dirs: Vec<&str> = lower.split('/').filter(|part| !part.is_empty()).collect();
+    let name = dirs.pop().unwrap_or_default();
+    let (stem, ext) = match name.rsplit_once('.') {
+        Some((stem, ext)) if !stem.is_empty() => (stem, ext),
+        _ => (name, ""),
+    };
+    let within = |known: &Words| dirs.iter().any(|dir| known.contains(dir));
+    let is_prose = PROSE_EXT.contains(ext);
+    if AGENT_FILES.contains(name)
+        || within(&AGENT_DIRS)
+        || (dirs.iter().any(|dir| matches!(*dir, "prompts" | "prompt")) && !is_source(ext))
+    {
+        return Sort::Instructions;
+    }
+    if LOCKS.contains(name) || ext == "lock" || name.ends_with(".lock.hcl") {
+        return Sort::Lock;
+    }
+    if is_ci(&lower, name) {
+        return Sort::Ci;
+    }
+    if is_spelling(name, stem, ext) {
+        return Sort::Spelling;
+    }
+    let is_readme = PROSE_NAMES.contains(stem);
+    if is_test(name, stem, ext, &dirs) && !(is_readme && (is_prose || ext.is_empty())) {
+        return Sort::Test;
+    }
+    if within(&TEMPLATE_DIRS)
+        || dirs.iter().any(|dir| dir.starts_with("template-"))
+        || ["tmpl", "tpl", "j2", "jinja", "hbs", "ejs", "mustache"].contains(&ext)
+        || stem == "pull_request_template"
+        || stem == "issue_template"
+    {
+        return Sort::Template;
+    }
+    let txt_data = ["requirements", "constraints", "robots", "output", "expected", "stdout", "stderr"];
+    if MANIFESTS.contains(name) || (ext == "txt" && txt_data.iter().any(|data| stem.starts_with(data))) {
+        return Sort::Build;
+    }
+    if NAVS.contains(name) || (lower.contains(".vitepress/config") || name.starts_with("docusaurus.config")) {
+        return Sort::Nav;
+    }
+    prose_or_program(stem, ext, within(&DOCS_DIRS))
+}
+
+fn prose_or_program(stem: &str, ext: &str, in_docs: bool) -> Sort {
+    let named = PROSE_NAMES.iter().any(|known| {
+        stem == known || stem.strip_prefix(known).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
+    });
+    if PROSE_EXT.contains(ext)
+        || (named && !is_source(ext) && !["yml", "yaml", "json", "toml"].contains(&ext))
+    {
+        return Sort::Prose;
+    }
+    match ext {
+        "ipynb" => Sort::Notebook,
+        _ if DIAGRAM_EXT.contains(ext) => Sort::Figure,
+        _ if FIGURE_EXT.contains(ext) && (in_docs || ext != "svg") => Sort::Figure,
+        _ if in_docs && SITE_EXT.contains(ext) => Sort::Site,
+        _ if is_source(ext) => Sort::Source,
+        _ => Sort::Other,
+    }
+}
+
+fn is_source(ext: &str) -> bool {
+    SOURCE_EXT.contains(ext)
+}
+
+fn is_ci(path: &str, name: &str) -> bool {
+    let dirs = [".github/workflows/", ".github/actions/", ".circleci/", ".buildkite/", ".gitlab/ci/"];
+    dirs.iter().any(|dir| path.starts_with(dir))
+        || matches!(
+            name,
+            ".gitlab-ci.yml" | "jenkinsfile" | "azure-pipelines.yml" | ".travis.yml" | "action.yml"
+        )
+        || name.starts_with("dockerfile")
+        || name.ends_with(".dockerfile")
+        || name.starts_with("docker-compose")
+}
+
+fn is_spelling(name: &str, stem: &str, ext: &str) -> bool {
+    ext == "dic"
+        || matches!(name, ".codespellrc" | "cspell.json" | "typos.toml" | "_typos.toml" | ".wordlist.txt")
+        || (ext == "txt" && matches!(stem, "dictionary" | "wordlist" | "spelling"))
+}
+
+fn is_test(name: &str, stem: &str, ext: &str, dirs: &[&str]) -> bool {
+    let base = name.split('.').next().unwrap_or(name);
+    dirs.iter().any(|dir| TEST_DIRS.contains(dir))
+        || ext == "snap"
+        || (is_source(ext)
+            && (stem.starts_with("test_")
+                || base.ends_with("_test")
+                || base.ends_with("-test")
+                || stem.ends_with(".test")
+                || stem.ends_with(".spec")
+                || (matches!(ext, "java" | "kt" | "cs" | "scala" | "groovy" | "swift")
+                    && (stem.ends_with("test") || stem.ends_with("tests")))
+                || stem.ends_with("_spec")))
+}

@@ -1,0 +1,177 @@
+//! Which words of a text are its author's own.
+//!
+//! Quotes, code, hidden comments and links are others' words or none; text that talks to the classifier
+//! is nobody's request. What is left comes as sentences.
+
+use super::paths;
+
+/// How much of a text is read, in bytes. Requests are short; what follows is logs.
+const READ_BYTES_MAX: usize = 32 * 1024;
+
+/// Stands for an inline code span that names a file of documentation.
+pub(super) const DOCS_SPAN: &str = "docs-span";
+
+/// Stands for any other inline code span.
+pub(super) const CODE_SPAN: &str = "code-span";
+
+/// Phrases of text that is written to steer whoever reads it, rather than to ask for work.
+const STEERING: &[&str] = &[
+    "ignore previous",
+    "ignore all previous",
+    "ignore all prior",
+    "ignore prior",
+    "ignore the above",
+    "ignore your instructions",
+    "disregard previous",
+    "disregard all",
+    "disregard the above",
+    "you are now",
+    "classify this as",
+    "classify this pr",
+    "classify this pull",
+    "classify this change",
+    "classify it as",
+    "label this as",
+    "task=",
+    "task =",
+    "stakes",
+    "cost-gate",
+    "cost gate",
+    "expensive model",
+    "cheap model",
+    "cheapest model",
+    "cheaper model",
+    "low tier",
+    "lowest tier",
+    "the classifier",
+];
+
+/// Line starts that pretend to another speaker.
+const SPEAKERS: &[&str] =
+    &["system:", "assistant:", "developer:", "[system]", "[internal]", "<system", "### system"];
+
+/// The author's own sentences, in lower case.
+pub(super) fn sentences(text: &str) -> Vec<String> {
+    let own = without_code_spans(&own_lines(text)).to_lowercase();
+    let mut found = Vec::new();
+    for line in own.lines() {
+        let line = line.trim().trim_start_matches(['-', '*', '#', '+', ' ', '\u{2022}']);
+        if SPEAKERS.iter().any(|speaker| line.starts_with(speaker)) {
+            continue;
+        }
+        split_sentences(line, &mut found);
+    }
+    found.retain(|sentence| !STEERING.iter().any(|phrase| sentence.contains(phrase)));
+    found
+}
+
+/// The text's lines that are neither quoted nor code, hidden comments cut out.
+pub(super) fn own_lines(text: &str) -> String {
+    let mut end = text.len().min(READ_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let visible = without_hidden(&text[..end]);
+    let mut own = String::new();
+    let mut fence: Option<char> = None;
+    let mut after_blank = true;
+    for line in visible.lines() {
+        let trimmed = line.trim_start();
+        let mark = ['`', '~'].into_iter().find(|mark| trimmed.starts_with(&mark.to_string().repeat(3)));
+        if let Some(open) = fence {
+            if mark == Some(open) {
+                fence = None;
+            }
+            continue;
+        }
+        if mark.is_some() {
+            fence = mark;
+            continue;
+        }
+        let indented = after_blank && (line.starts_with("    ") || line.starts_with('\t'));
+        after_blank = trimmed.is_empty() || (after_blank && indented);
+        if !indented && !trimmed.starts_with('>') {
+            own.push_str(line);
+            own.push('\n');
+        }
+    }
+    own
+}
+
+fn without_hidden(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, hidden)) = rest.split_once("<!--") {
+        shown.push_str(before);
+        rest = hidden.split_once("-->").map_or("", |(_, after)| after);
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Replaces inline code by a stand-in: a name of a thing is still the object of a request, a command in
+/// code is not one.
+fn without_code_spans(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        out.push_str(&rest[..start]);
+        let ticks = rest[start..].chars().take_while(|c| *c == '`').count();
+        let fence = "`".repeat(ticks);
+        let inside = &rest[start + ticks..];
+        let Some(length) = inside.find(&fence) else {
+            rest = inside;
+            continue;
+        };
+        let span = inside[..length].trim();
+        let is_docs = !span.contains(char::is_whitespace) && paths::sort(span) == paths::Sort::Prose;
+        out.push_str(if is_docs { DOCS_SPAN } else { CODE_SPAN });
+        rest = &inside[length + ticks..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn split_sentences(line: &str, into: &mut Vec<String>) {
+    let mut start = 0;
+    let mut chars = line.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let wide = matches!(c, '。' | '！' | '？');
+        let ends = matches!(c, '.' | '!' | '?') && chars.peek().is_none_or(|(_, next)| next.is_whitespace());
+        if wide || ends {
+            push(&line[start..at + c.len_utf8()], into);
+            start = at + c.len_utf8();
+        }
+    }
+    push(&line[start..], into);
+}
+
+fn push(sentence: &str, into: &mut Vec<String>) {
+    let sentence = sentence.trim();
+    if !sentence.is_empty() {
+        into.push(sentence.to_owned());
+    }
+}
+
+/// The words of a name or a path, split at everything but letters and digits and inside `camelCase`.
+pub(super) fn name_words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let chars: Vec<char> = name.chars().collect();
+    for (at, c) in chars.iter().enumerate() {
+        if !c.is_alphanumeric() {
+            words.push(std::mem::take(&mut word));
+            continue;
+        }
+        let after_lower = at > 0 && chars[at - 1].is_lowercase();
+        let before_lower = chars.get(at + 1).is_some_and(|next| next.is_lowercase());
+        let ends_acronym = at > 0 && chars[at - 1].is_uppercase() && before_lower;
+        if c.is_uppercase() && (after_lower || ends_acronym) {
+            words.push(std::mem::take(&mut word));
+        }
+        word.extend(c.to_lowercase());
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}

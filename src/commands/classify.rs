@@ -1,0 +1,170 @@
+//! `tollgate classify`: what events ask for, and what a mistake would cost, with the reasons.
+//!
+//! With `--input`, JSON Lines in and out; without, the current event.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::budget::Rule;
+use crate::classify::{ChangeKind, Class, classify};
+use crate::event::{self, Env, EventError};
+use crate::task::{Stakes, Task};
+
+/// The longest input line, in bytes.
+const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The exit status when an input line could not be read: wrong usage.
+const BAD_INPUT: u8 = 2;
+
+/// Classify events: what is asked for (review, docs, implementation), and the stakes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Events to classify, one JSON object a line; `-` for stdin [default: the current event]
+    #[arg(long, value_name = "FILE|-")]
+    pub input: Option<PathBuf>,
+    /// The payload of the current event [default: GITHUB_EVENT_PATH, else the local repository]
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    pub event: Option<PathBuf>,
+    /// How to write the answers [default: json with --input, else text]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// The budget file whose rules come before the built-in classifier
+    #[arg(long, value_name = "FILE")]
+    pub budget_file: Option<PathBuf>,
+}
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One answer, as JSON. The field order is the output's.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    task: Task,
+    change_kind: ChangeKind,
+    stakes: Stakes,
+    confidence: u8,
+    reasons: &'a [String],
+}
+
+/// Where the command finds what it did not get as an argument.
+pub struct Around<'a> {
+    /// The environment.
+    pub env: Env<'a>,
+    /// The folder it was started in.
+    pub dir: &'a Path,
+    /// Standard input.
+    pub stdin: &'a mut dyn Read,
+}
+
+/// Runs the command with the budget file's `rules`. Returns the exit status: 0, or 2 where a line of
+/// the input could not be read; the other lines are answered all the same.
+///
+/// # Errors
+/// The input or the current event cannot be read, or the answer cannot be written.
+pub fn run(
+    args: &Args,
+    rules: &[Rule],
+    around: Around<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let Some(input) = &args.input else {
+        let event = event::current(around.env, args.event.as_deref(), around.dir)?;
+        let class = classify(&event, rules);
+        let id = event.change.as_ref().map_or("", |change| change.head_sha.as_str());
+        write_answer(out, args.format.unwrap_or(Format::Text), id, &class)?;
+        return Ok(0);
+    };
+    let format = args.format.unwrap_or(Format::Json);
+    if input == Path::new("-") {
+        return lines(BufReader::new(around.stdin), "stdin", rules, format, out, err);
+    }
+    let name = input.display().to_string();
+    let file = std::fs::File::open(input).with_context(|| format!("cannot read {name}"))?;
+    lines(BufReader::new(file), &name, rules, format, out, err)
+}
+
+fn lines(
+    mut input: impl BufRead,
+    name: &str,
+    rules: &[Rule],
+    format: Format,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let mut status = 0;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let read = input.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("cannot read {name}"))? == 0 {
+            break;
+        }
+        if line.len() as u64 > LINE_BYTES_MAX {
+            anyhow::bail!("{name}:{number}: the line is longer than {} MiB", LINE_BYTES_MAX / 1024 / 1024);
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match parse_line(&line) {
+            Ok((id, event)) => write_answer(out, format, &id, &classify(&event, rules))?,
+            Err(error) => {
+                status = BAD_INPUT;
+                writeln!(err, "{name}:{number}: {error}")?;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn parse_line(line: &[u8]) -> Result<(String, event::Event), LineError> {
+    let text = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+    Ok(event::line::parse(text)?)
+}
+
+/// Why a line of the input has no answer. The input's fault.
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    /// The line is not text.
+    #[error("the line is not UTF-8 text")]
+    NotUtf8,
+    /// The line is no event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+fn write_answer(out: &mut dyn Write, format: Format, id: &str, class: &Class) -> anyhow::Result<()> {
+    match format {
+        Format::Json => {
+            let answer = Answer {
+                id,
+                task: class.task,
+                change_kind: class.change_kind,
+                stakes: class.stakes,
+                confidence: class.confidence,
+                reasons: &class.reasons,
+            };
+            serde_json::to_writer(&mut *out, &answer)?;
+            writeln!(out)?;
+        }
+        Format::Text => {
+            let (task, stakes) = (class.task, class.stakes);
+            let head = if id.is_empty() { String::new() } else { format!("{id}: ") };
+            writeln!(out, "{head}{task}, {stakes} stakes ({} % sure)", class.confidence)?;
+            for reason in &class.reasons {
+                writeln!(out, "  {reason}")?;
+            }
+        }
+    }
+    Ok(())
+}

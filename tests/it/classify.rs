@@ -1,0 +1,1 @@
+//! `tollgate classify`, through its public function.
