@@ -4,4 +4,5 @@ pub mod check;
 pub mod classify;
 pub mod cost;
 pub mod init;
+pub mod ledger;
 pub mod meter;

@@ -17,7 +17,7 @@ use crate::id::HoldId;
 use crate::money::Usd;
 
 /// Accounts that a book follows at most; the one not asked for longest makes room.
-pub const ACCOUNTS_MAX: usize = 256;
+pub const ACCOUNTS_MAX: usize = 128;
 /// Purses whose last reserve a book remembers at most.
 pub const PURSES_MAX: usize = 1_024;
 /// Closed holds whose keys a book remembers.

@@ -4,5 +4,6 @@ mod agent;
 mod classify;
 mod cost;
 mod event;
+mod ledger;
 mod source;
 mod support;

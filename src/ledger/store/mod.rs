@@ -119,8 +119,8 @@ pub enum StoreError {
     },
     /// Another process has the lock.
     #[error(
-        "the ledger `{}` is locked by {holder} since before {} s ago\n\nhint: wait for that process, or end \
-         it if it hangs; its lock goes with it",
+        "the ledger `{}` is locked by {holder}, and was not free for {} s\n\nhint: wait for that process, or \
+         end it if it hangs; its lock goes with it",
         path.display(), waited.as_secs()
     )]
     Locked {

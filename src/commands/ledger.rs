@@ -1,0 +1,334 @@
+//! `tollgate ledger`: look after the ledger.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use comfy_table::{CellAlignment, Table};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::id::HoldId;
+use crate::ledger::event::{Event, Kind, Reserve};
+use crate::ledger::hold::{Hold, Phase};
+use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
+use crate::ledger::{Balance, Enforce};
+use crate::money::Usd;
+
+/// The exit code of a ledger that cannot be used or is damaged.
+const UNUSABLE: u8 = 6;
+/// The exit code of a request that the ledger refuses.
+const REFUSED: u8 = 2;
+/// Runs that are shown at most, the newest.
+const RUNS_SHOWN_MAX: usize = 20;
+
+/// Look after the ledger.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The folder of the file ledger
+    #[arg(long, global = true, value_name = "PATH", default_value = ".tollgate")]
+    pub ledger: PathBuf,
+    /// The ledger of simulated runs
+    #[arg(long, global = true)]
+    pub simulate: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do with the ledger.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Show what is spent and held, live holds and recent runs
+    Show(ShowArgs),
+    /// Read everything there is and check it; exit code 6 when it is damaged
+    Verify,
+    /// Give up a live hold that spent nothing
+    Void(VoidArgs),
+}
+
+/// What `tollgate ledger show` shows, and how.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Show runs from this day on, as in 2026-11-01, or from this instant; without it, of this month
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub since: Option<Timestamp>,
+}
+
+/// A form of output.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// JSON for scripts
+    Json,
+}
+
+/// Which hold `tollgate ledger void` gives up.
+#[derive(clap::Args, Clone, Debug)]
+pub struct VoidArgs {
+    /// The hold's key, as `tollgate ledger show` prints it
+    pub hold: String,
+    /// Why: it is recorded
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = text.parse() {
+        return Ok(instant);
+    }
+    let day: jiff::civil::Date = text
+        .parse()
+        .map_err(|_| "expected a day such as 2026-11-01, or an instant such as 2026-11-01T12:00:00Z")?;
+    TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(|error| error.to_string())
+}
+
+/// Runs the command. Results go to `out`, messages to `err`; returns the exit code.
+///
+/// # Errors
+/// When `out` or `err` cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+    let namespace = args.simulate.then(|| "simulate".to_owned());
+    run_with(args, Options { namespace, ..Options::default() }, out, err)
+}
+
+/// As [`run`], with the ledger's clock and its other options given.
+///
+/// # Errors
+/// When `out` or `err` cannot be written.
+pub fn run_with(
+    args: &Args,
+    options: Options,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let done = Store::open_existing(&args.ledger, options).and_then(|store| match &args.command {
+        Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
+        Command::Verify => store.verify().map(Done::Verified),
+        Command::Void(void) => {
+            let hold = HoldId::from_text(&void.hold);
+            store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
+        }
+    });
+    match done {
+        Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
+        Ok(Done::Shown(shown, Format::Json)) => writeln!(out, "{:#}", as_json(&shown))?,
+        Ok(Done::Verified(verified)) => return print_verified(&args.ledger, &verified, out, err),
+        Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(if matches!(error, StoreError::Refused(_)) { REFUSED } else { UNUSABLE });
+        }
+    }
+    Ok(0)
+}
+
+enum Done {
+    Shown(Shown, Format),
+    Verified(Verified),
+    Voided(HoldId, Usd),
+}
+
+/// What `show` shows.
+struct Shown {
+    accounts: Vec<Balance>,
+    live: Vec<Hold>,
+    runs: Vec<Hold>,
+    earlier_runs: usize,
+}
+
+fn gather(store: &Store, since: Option<Timestamp>) -> Result<Shown, StoreError> {
+    let now = store.now();
+    let month = TimeZone::UTC.to_datetime(now).date().first_of_month();
+    let since = since.or_else(|| TimeZone::UTC.to_timestamp(month.at(0, 0, 0, 0)).ok());
+    let mut accounts = store.accounts()?;
+    accounts.retain(|balance| balance.limit.window.contains(now));
+    accounts.sort_by(|a, b| (&a.limit.purse, a.limit.window).cmp(&(&b.limit.purse, b.limit.window)));
+    let live = store.holds()?;
+    let mut runs = closed_runs(store.events(since)?)?;
+    let earlier_runs = runs.len().saturating_sub(RUNS_SHOWN_MAX);
+    runs.drain(..earlier_runs);
+    Ok(Shown { accounts, live, runs, earlier_runs })
+}
+
+/// The runs that were reserved and closed in these events, oldest first.
+fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Result<Vec<Hold>, StoreError> {
+    let mut live: BTreeMap<HoldId, (Timestamp, Reserve)> = BTreeMap::new();
+    let mut runs: Vec<Hold> = Vec::new();
+    for event in events {
+        let event = event?;
+        if let Kind::Reserve(terms) = event.kind {
+            live.insert(event.hold, (event.at, terms));
+            continue;
+        }
+        let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));
+        let known = match closed {
+            Some(hold) => {
+                runs.push(hold);
+                runs.last_mut()
+            }
+            None => runs.iter_mut().rev().find(|hold| hold.id == event.hold),
+        };
+        // An event of a hold from before the first one here says nothing about a run in this span. That a
+        // step is legal is for `verify` to say.
+        let _ = known.map(|hold| hold.step(&event.kind));
+    }
+    Ok(runs)
+}
+
+fn table(header: &[&str], amounts: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
+    for column in amounts {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn print_tables(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
+    if shown.accounts.is_empty() && shown.live.is_empty() && shown.runs.is_empty() {
+        return writeln!(out, "The ledger is empty.");
+    }
+    let mut budgets = table(&["budget", "per", "settled", "held", "limit", "left"], &[2, 3, 4, 5]);
+    for balance in &shown.accounts {
+        let limit = &balance.limit;
+        budgets.add_row(vec![
+            limit.purse.clone(),
+            limit.per.clone(),
+            balance.settled.shown().to_string(),
+            balance.held.shown().to_string(),
+            format!("{} {}", limit.usd.shown(), enforce(limit.enforce)),
+            balance.left().shown().to_string(),
+        ]);
+    }
+    section(out, "Budgets", shown.accounts.len(), &budgets)?;
+    let mut live = table(&["hold", "since", "expires", "task", "model", "cap"], &[5]);
+    for hold in &shown.live {
+        live.add_row(vec![
+            hold.id.to_string(),
+            minute(hold.reserved),
+            minute(hold.terms.expires),
+            hold.terms.about.task.clone(),
+            hold.terms.about.model.clone(),
+            hold.terms.cap.shown().to_string(),
+        ]);
+    }
+    writeln!(out)?;
+    section(out, "Live holds", shown.live.len(), &live)?;
+    let mut runs = table(&["run", "began", "task", "model", "ended", "cost", "cap"], &[5, 6]);
+    for hold in &shown.runs {
+        runs.add_row(vec![
+            hold.id.to_string(),
+            minute(hold.reserved),
+            hold.terms.about.task.clone(),
+            hold.terms.about.model.clone(),
+            ending(hold),
+            hold.spend.usd.shown().to_string(),
+            hold.terms.cap.shown().to_string(),
+        ]);
+    }
+    writeln!(out)?;
+    section(out, "Runs", shown.runs.len(), &runs)?;
+    if shown.earlier_runs > 0 {
+        writeln!(out, "and {} earlier ones", shown.earlier_runs)?;
+    }
+    Ok(())
+}
+
+fn section(out: &mut dyn Write, title: &str, rows: usize, table: &Table) -> io::Result<()> {
+    if rows == 0 {
+        return writeln!(out, "{title}: none");
+    }
+    writeln!(out, "{title}")?;
+    table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))
+}
+
+/// How a run ended, with what is unusual about it.
+fn ending(hold: &Hold) -> String {
+    let mut words = vec![hold.phase.as_str()];
+    if hold.overrun() {
+        words.push("overrun");
+    }
+    if hold.adjusted {
+        words.push("adjusted");
+    }
+    if hold.phase == Phase::Expired && hold.spend.estimated > Usd::ZERO {
+        words.push("unproven");
+    }
+    words.join(", ")
+}
+
+const fn enforce(enforce: Enforce) -> &'static str {
+    match enforce {
+        Enforce::Hard => "hard",
+        Enforce::Soft => "soft",
+        Enforce::Count => "counted",
+    }
+}
+
+fn minute(at: Timestamp) -> String {
+    TimeZone::UTC.to_datetime(at).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn as_json(shown: &Shown) -> Value {
+    let hold = |hold: &Hold| {
+        json!({
+            "hold": hold.id, "phase": hold.phase, "reserved": hold.reserved, "expires": hold.terms.expires,
+            "cap_usd": hold.terms.cap, "spend_usd": hold.spend.usd, "estimated_usd": hold.spend.estimated,
+            "overrun": hold.overrun(), "adjusted": hold.adjusted, "purses": hold.terms.purses,
+            "about": hold.terms.about, "models": hold.spend.models,
+        })
+    };
+    let account = |balance: &Balance| {
+        let limit = &balance.limit;
+        json!({
+            "purse": limit.purse, "per": limit.per, "window": limit.window, "enforce": limit.enforce,
+            "limit_usd": limit.usd, "settled_usd": balance.settled, "held_usd": balance.held,
+            "left_usd": balance.left(),
+        })
+    };
+    json!({
+        "budgets": shown.accounts.iter().map(account).collect::<Vec<_>>(),
+        "live": shown.live.iter().map(hold).collect::<Vec<_>>(),
+        "runs": shown.runs.iter().map(hold).collect::<Vec<_>>(),
+        "earlier_runs": shown.earlier_runs,
+    })
+}
+
+fn print_verified(
+    folder: &Path,
+    verified: &Verified,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let head = match &verified.head {
+        Ok(()) => "head equals fold".to_owned(),
+        Err(HeadProblem::Mismatch(_)) => "head differs".to_owned(),
+        Err(problem @ (HeadProblem::Missing | HeadProblem::Unreadable(_))) => {
+            format!("{problem}, and the next write makes it again")
+        }
+    };
+    writeln!(out, "{}, chain intact, {head}", plural(verified.events, "event"))?;
+    let holds = plural(verified.holds, "hold");
+    writeln!(out, "{holds}, {} live, {} charged in all", verified.live, verified.charged.shown())?;
+    if verified.torn {
+        writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
+    }
+    let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(0) };
+    let head = folder.join("head.json");
+    writeln!(
+        err,
+        "error: {mismatch}\n\nhint: remove `{}`: it is made again from the events",
+        head.display()
+    )?;
+    Ok(UNUSABLE)
+}

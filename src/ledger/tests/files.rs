@@ -1,0 +1,366 @@
+//! The file store on a disk: accounts over time, crashes, damage.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use super::*;
+use crate::ledger::store::StoreError;
+use crate::ledger::{Answer, Settlement};
+
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+struct Bench {
+    folder: tempfile::TempDir,
+    hands: Hands,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = quick_folder();
+        let hands = Hands::at(NOON);
+        let store = open(&folder.path().join("ledger"), &hands);
+        Self { folder, hands, store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("ledger").join(name)
+    }
+
+    fn november(&self) -> PathBuf {
+        self.path("events/2026-11.jsonl")
+    }
+
+    fn reserve(&self, hold: &str, want: &str, limits: &[Limit]) -> Answer {
+        self.store.reserve(&request(hold, want, limits, self.hands.now())).expect("an answer")
+    }
+
+    fn settle(&self, hold: &str, amount: &str) -> Settlement {
+        self.store.settle(&id(hold), &spend(amount)).expect("a settlement")
+    }
+
+    fn balance(&self, limit: &Limit) -> (String, String) {
+        let balances = self.store.balances(std::slice::from_ref(limit)).expect("a balance");
+        (balances[0].settled.to_string(), balances[0].held.to_string())
+    }
+
+    fn verified(&self) -> crate::ledger::store::Verified {
+        let verified = self.store.verify().expect("a ledger in order");
+        assert_eq!(verified.head, Ok(()));
+        verified
+    }
+}
+
+fn pair(settled: &str, held: &str) -> (String, String) {
+    (settled.to_owned(), held.to_owned())
+}
+
+fn repo(amount: &str) -> Limit {
+    limit("repo", november(), amount, Enforce::Hard)
+}
+
+#[test]
+fn runs_share_one_budget() {
+    let bench = Bench::new();
+    let limit = repo("5");
+    let granted = |cap: &str| Answer::Granted { cap: usd(cap), cut_by: None };
+    assert_eq!(bench.reserve("a", "2", std::slice::from_ref(&limit)), granted("2"));
+    assert_eq!(bench.reserve("b", "2", std::slice::from_ref(&limit)), granted("2"));
+    assert_eq!(bench.balance(&limit), pair("0", "4"));
+    let Answer::Granted { cap, cut_by: Some(by) } = bench.reserve("c", "2", std::slice::from_ref(&limit))
+    else {
+        panic!("a cut cap");
+    };
+    assert_eq!((cap, by.held), (usd("1"), usd("4")));
+    assert!(matches!(bench.reserve("d", "2", std::slice::from_ref(&limit)), Answer::Refused { .. }));
+
+    let settled = bench.settle("a", "0.25");
+    assert_eq!((settled.cap, settled.overrun), (usd("2"), false));
+    assert_eq!((settled.balances[0].settled, settled.balances[0].held), (usd("0.25"), usd("3")));
+    let over = bench.settle("b", "2.5");
+    assert!(over.overrun, "recorded in full, and flagged");
+    assert_eq!(bench.balance(&limit), pair("2.75", "1"));
+    bench.store.void(&id("c"), "nothing was forwarded").expect("voided");
+    assert_eq!(bench.balance(&limit), pair("2.75", "0"));
+    let verified = bench.verified();
+    assert_eq!((verified.events, verified.holds, verified.live), (6, 3, 0));
+    assert_eq!(verified.charged, usd("2.75"));
+}
+
+#[test]
+fn a_budget_written_later_counts_what_was_spent_before() {
+    let bench = Bench::new();
+    bench.reserve("a", "2", &[]);
+    bench.settle("a", "1.5");
+    bench.reserve("b", "1", &[]);
+    let late = limit("actor:octocat", november(), "2", Enforce::Hard);
+    assert_eq!(bench.balance(&late), pair("1.5", "1"));
+    assert!(matches!(bench.reserve("c", "1", std::slice::from_ref(&late)), Answer::Refused { .. }));
+    bench.settle("b", "0.1");
+    let Answer::Granted { cap, .. } = bench.reserve("c", "1", std::slice::from_ref(&late)) else {
+        panic!("granted")
+    };
+    assert_eq!(cap, usd("0.4"));
+    bench.verified();
+}
+
+#[test]
+fn a_hold_belongs_to_the_month_of_its_reserve() {
+    let bench = Bench::new();
+    let december = Window { start: time("2026-12-01T00:00:00Z"), end: Some(time("2027-01-01T00:00:00Z")) };
+    let december = limit("repo", december, "5", Enforce::Hard);
+    bench.hands.set("2026-11-30T23:59:00Z");
+    bench.reserve("a", "2", &[repo("5")]);
+    bench.hands.set("2026-12-01T00:10:00Z");
+    bench.reserve("b", "2", std::slice::from_ref(&december));
+    bench.settle("a", "1");
+    assert_eq!(bench.balance(&repo("5")), pair("1", "0"));
+    assert_eq!(bench.balance(&december), pair("0", "2"));
+    assert!(bench.path("events/2026-12.jsonl").exists());
+    // The month is also right when its account is made anew from the history.
+    fs::remove_file(bench.path("head.json")).expect("removed");
+    assert_eq!(bench.balance(&december), pair("0", "2"));
+    assert_eq!(bench.balance(&repo("5")), pair("1", "0"));
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_turn_the_ledger_back() {
+    let bench = Bench::new();
+    bench.reserve("a", "2", &[]);
+    bench.hands.set("2026-11-23T11:59:00Z");
+    bench.reserve("b", "2", &[]);
+    let times: Vec<Timestamp> =
+        bench.store.events(None).expect("events").map(|event| event.expect("an event").at).collect();
+    assert_eq!(times, [time(NOON), time("2026-11-23T12:00:00.000000001Z")]);
+}
+
+#[test]
+fn a_hold_that_nobody_settles_is_charged() {
+    let bench = Bench::new();
+    bench.reserve("a", "2", &[repo("5")]);
+    bench.hands.set("2026-11-23T13:00:30Z");
+    assert_eq!(bench.store.sweep().expect("swept"), [], "clocks may differ by a minute");
+    bench.hands.set("2026-11-23T13:02:00Z");
+    assert_eq!(bench.store.sweep().expect("swept"), [id("a")]);
+    assert_eq!(bench.store.sweep().expect("swept"), []);
+    assert_eq!(bench.balance(&repo("5")), pair("2", "0"));
+    assert_eq!(bench.settle("a", "0.5").spend.usd, usd("0.5"));
+    assert_eq!(bench.balance(&repo("5")), pair("0.5", "0"));
+    assert_eq!(bench.settle("a", "0.5").spend.usd, usd("0.5"), "a repeated settlement changes nothing");
+    assert_eq!(bench.verified().events, 3);
+    let again = bench.store.reserve(&request("a", "2", &[], bench.hands.now())).expect_err("closed");
+    assert_eq!(
+        again.to_string(),
+        "hold `a` is expired and cannot be taken again\n\nhint: a new run needs a key of its own"
+    );
+}
+
+#[test]
+fn nobody_else_reads_the_folder() {
+    let bench = Bench::new();
+    bench.reserve("a", "2", &[]);
+    for (name, expected) in [
+        ("", 0o700),
+        ("events", 0o700),
+        ("events/2026-11.jsonl", 0o600),
+        ("head.json", 0o600),
+        ("lock", 0o600),
+    ] {
+        let mode = fs::metadata(bench.path(name)).expect(name).permissions().mode();
+        assert_eq!(mode & 0o777, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_namespace_is_a_ledger_of_its_own() {
+    let bench = Bench::new();
+    bench.reserve("a", "2", &[repo("5")]);
+    let options = Options { namespace: Some("simulate".to_owned()), ..bench.hands.options() };
+    let simulated = Store::open(&bench.path(""), options).expect("a ledger");
+    assert_eq!(simulated.balances(&[repo("5")]).expect("a balance")[0].held, Usd::ZERO);
+    assert!(bench.path("simulate/events").is_dir());
+}
+
+#[test]
+fn a_lock_that_does_not_come_free_names_its_holder() {
+    let bench = Bench::new();
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(bench.path("lock"));
+    let lock = lock.expect("the lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    fs::write(bench.path("lock"), "4711").expect("signed");
+    let options = Options { lock_wait: std::time::Duration::ZERO, ..bench.hands.options() };
+    let store = Store::open(&bench.path(""), options).expect("a ledger");
+    let error = store.reserve(&request("a", "1", &[], time(NOON))).expect_err("locked");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the ledger `{}` is locked by process 4711, and was not free for 0 s\n\nhint: wait for that \
+             process, or end it if it hangs; its lock goes with it",
+            bench.path("").display()
+        )
+    );
+    assert!(error.is_unavailable());
+}
+
+/// A ledger of a few events, one of each type, and its shard's bytes.
+fn filled() -> (Bench, Vec<u8>) {
+    let bench = Bench::new();
+    for hold in ["a", "b", "c", "d"] {
+        bench.reserve(hold, "1", &[repo("50")]);
+    }
+    bench.settle("a", "0.5");
+    bench.store.void(&id("b"), "nothing was forwarded").expect("voided");
+    bench.store.expire(&id("c"), None).expect("expired");
+    bench.settle("c", "0.25");
+    bench.settle("d", "0.125");
+    let bytes = fs::read(bench.november()).expect("a shard");
+    (bench, bytes)
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_wherever_it_tore() {
+    let (bench, whole) = filled();
+    let before_last = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').expect("lines") + 1;
+    // The head as it stood before the last line.
+    fs::write(bench.november(), &whole[..before_last]).expect("written");
+    fs::remove_file(bench.path("head.json")).expect("removed");
+    bench.reserve("e", "1", &[repo("50")]);
+    let with_e = fs::read(bench.november()).expect("a shard");
+    let head = fs::read(bench.path("head.json")).expect("a head");
+    bench.settle("e", "0.5");
+    let end = fs::read(bench.november()).expect("a shard");
+    for length in with_e.len()..end.len() {
+        fs::write(bench.november(), &end[..length]).expect("written");
+        fs::write(bench.path("head.json"), &head).expect("written");
+        assert_eq!(bench.store.holds().expect("holds").len(), 2, "a reader passes it over, at {length}");
+        assert_eq!(bench.verified().torn, length > with_e.len(), "at {length}");
+        bench.settle("e", "0.5");
+        assert_eq!(fs::read(bench.november()).expect("a shard"), end, "at {length}");
+    }
+}
+
+#[test]
+fn a_head_that_is_behind_or_lost_is_made_again() {
+    let (bench, _) = filled();
+    let head = fs::read(bench.path("head.json")).expect("a head");
+    bench.reserve("e", "1", &[repo("50")]);
+    bench.settle("e", "0.5");
+    let expected = bench.balance(&repo("50"));
+    for spoil in
+        [None, Some(head.clone()), Some(Vec::new()), Some(b"{\"v\":1}".to_vec()), Some(head[..99].to_vec())]
+    {
+        match &spoil {
+            Some(bytes) => fs::write(bench.path("head.json"), bytes).expect("written"),
+            None => fs::remove_file(bench.path("head.json")).expect("removed"),
+        }
+        assert_eq!(bench.balance(&repo("50")), expected);
+    }
+    bench.reserve("f", "1", &[repo("50")]);
+    bench.verified();
+}
+
+#[test]
+fn every_changed_byte_is_found() {
+    let (bench, whole) = filled();
+    let head = fs::read(bench.path("head.json")).expect("a head");
+    // Every byte of one line in the middle, and a sample of all others.
+    let third =
+        whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).nth(2).expect("lines");
+    for at in (0..whole.len()).filter(|at| at % 17 == 0 || (third..third + 200).contains(at)) {
+        for flip in [0x01, 0x80] {
+            let mut changed = whole.clone();
+            changed[at] ^= flip;
+            fs::write(bench.november(), &changed).expect("written");
+            let error = bench.store.verify().expect_err("damage");
+            assert!(
+                matches!(error, StoreError::Damaged { .. } | StoreError::Newer { .. }),
+                "byte {at}: {error}"
+            );
+            fs::remove_file(bench.path("head.json")).expect("removed");
+            assert!(bench.store.holds().is_err(), "byte {at}: without a head everything is read");
+            fs::write(bench.path("head.json"), &head).expect("written");
+        }
+    }
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let (bench, whole) = filled();
+    let text = String::from_utf8(whole).expect("text");
+    let lines: Vec<&str> = text.lines().collect();
+    let path = bench.november();
+    let message = |text: String| {
+        fs::write(&path, text).expect("written");
+        bench.store.verify().expect_err("damage").to_string()
+    };
+    let hint = "\n\nhint: nothing was changed; put the folder back from a backup, or move it away to start \
+                anew (its past spend then counts no more)";
+    let at =
+        |line: u64, what: &str| format!("the ledger is damaged: {}:{line}: {what}{hint}", path.display());
+    let joined = |lines: &[&str]| lines.join("\n") + "\n";
+
+    assert_eq!(
+        message(joined(&[&lines[..3], &lines[4..]].concat())),
+        at(4, "the line does not follow the line before it: one of the two was changed")
+    );
+    assert_eq!(
+        message(joined(&[&lines[..3], &["{}"], &lines[4..]].concat())),
+        at(4, "the line is not an event")
+    );
+    assert_eq!(
+        message(text.replacen("\"cap\":\"1\"", "\"cap\":\"2\"", 1)),
+        at(1, "the line does not match its own checksum: it was changed after it was written")
+    );
+    let newer = lines[8].replacen("{\"v\":1", "{\"v\":2", 1);
+    assert_eq!(
+        message(joined(&[&lines[..8], &[newer.as_str()]].concat())),
+        format!(
+            "the ledger was written by a newer tollgate: {}:9: the event has format version 2, and this \
+             tollgate reads version 1 only\n\nhint: update tollgate here; nothing was changed",
+            path.display()
+        )
+    );
+    // Whole lines cut off the end are no torn tail: the head knows them.
+    fs::write(&path, joined(&lines[..7])).expect("written");
+    let error = bench.store.reserve(&request("z", "1", &[], time(NOON))).expect_err("damage");
+    assert_eq!(error.to_string(), at(9, "the file ends here, and the head says that it went on"));
+    fs::write(&path, &text).expect("written");
+    bench.verified();
+}
+
+#[test]
+fn a_head_that_lies_is_found() {
+    let (bench, _) = filled();
+    let text = fs::read_to_string(bench.path("head.json")).expect("a head");
+    let lied = text.replacen("\"settled\":\"0.875\"", "\"settled\":\"0.375\"", 1);
+    assert_ne!(text, lied);
+    fs::write(bench.path("head.json"), &lied).expect("written");
+    let unreadable = bench.store.verify().expect("events in order").head.expect_err("a problem");
+    assert_eq!(unreadable.to_string(), "the head is not as it was written");
+    let body = &lied[..lied.len() - r#","sum":"0123456789abcdef"}"#.len()];
+    fs::write(bench.path("head.json"), crate::ledger::event::seal(format!("{body}}}"))).expect("written");
+    let wrong = bench.store.verify().expect("events in order").head.expect_err("a problem");
+    assert_eq!(
+        wrong.to_string(),
+        "the head has 0.375 settled on `repo` since 2026-11-01T00:00:00Z, the events 0.875"
+    );
+}
+
+#[test]
+fn the_head_stays_small_and_right_with_more_accounts_than_it_follows() {
+    let bench = Bench::new();
+    for number in 0..140 {
+        bench.hands.advance(1);
+        let hold = format!("h{number}");
+        bench.reserve(&hold, "1", &[limit(&format!("pr:{number}"), always(), "1.5", Enforce::Hard)]);
+        bench.settle(&hold, "1");
+    }
+    let head = fs::metadata(bench.path("head.json")).expect("a head").len();
+    assert!(head < 80 * 1024, "{head} bytes");
+    let first = limit("pr:0", always(), "1.5", Enforce::Hard);
+    assert_eq!(bench.balance(&first), pair("1", "0"), "an account that made room is summed again");
+    let Answer::Granted { cap, .. } = bench.reserve("again", "1", &[first]) else { panic!("granted") };
+    assert_eq!(cap, usd("0.5"));
+    bench.verified();
+}
