@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::error::{Mistake, nearest, quoted};
 use super::file::{AgentKeys, File, OnKeys, ResultShown, TierKeys};
 use super::read::{At, By, OrOff, Place};
-use super::scalar::Percent;
+use super::scalar::{Percent, exact};
 use super::{Agent, Budget, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
@@ -121,8 +121,8 @@ fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes
             mistakes.push(place.mistake(
                 format!(
                     "the cap of {} is below `on.min_run_usd` of {}, so no run of this tier could start",
-                    cap.shown(),
-                    on.min_run_usd.shown()
+                    exact(cap),
+                    exact(on.min_run_usd)
                 ),
                 format!("write at least `{}`, or lower `on.min_run_usd`", on.min_run_usd),
             ));
@@ -134,8 +134,8 @@ fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes
         mistakes.push(low.mistake(
             format!(
                 "the low tier's cap of {} is above the high tier's of {}",
-                tiers.low.max_usd.shown(),
-                tiers.high.max_usd.shown()
+                exact(tiers.low.max_usd),
+                exact(tiers.high.max_usd)
             ),
             "give the dearest model the largest cap; the two may have been swapped",
         ));
@@ -166,10 +166,19 @@ fn apply_tasks(table: &mut TaskTable, written: By<Task, By<Stakes, Tier>>, mista
             if above >= below {
                 continue;
             }
-            let [low, medium, high] = Stakes::ALL.map(|stakes| table.tier(task, stakes).max(below));
+            let mut least = Tier::Low;
+            let [low, medium, high] = Stakes::ALL.map(|stakes| {
+                least = least.max(table.tier(task, stakes));
+                least
+            });
             mistakes.push(row.place.mistake(
-                format!("{higher} stakes get the {above} tier, cheaper than the {below} tier of {lower} stakes"),
-                format!("let the tier rise with the stakes, such as `{{ low: {low}, medium: {medium}, high: {high} }}`"),
+                format!(
+                    "{higher} stakes get the {above} tier, cheaper than the {below} tier of {lower} stakes"
+                ),
+                format!(
+                    "let the tier rise with the stakes, such as \
+                     `{{ low: {low}, medium: {medium}, high: {high} }}`"
+                ),
             ));
             break;
         }
@@ -199,7 +208,7 @@ fn apply_agent(agent: &mut Agent, written: At<AgentKeys>, mistakes: &mut Vec<Mis
     let args_place = keys.args.as_ref().map(|args| args.place.clone());
     set(&mut agent.preset, keys.preset);
     if let Some(args) = keys.args {
-        agent.args = args.value.into_iter().map(|arg| arg.value).collect();
+        agent.args = args.value.into_iter().map(|arg| arg.value.0).collect();
     }
     if let Some(names) = keys.env {
         for name in &names.value {
@@ -208,12 +217,13 @@ fn apply_agent(agent: &mut Agent, written: At<AgentKeys>, mistakes: &mut Vec<Mis
         agent.env = names.value.into_iter().map(|name| name.value).collect();
     }
     if let Some(prompts) = keys.prompt {
-        agent.prompt.extend(prompts.value.0.into_iter().map(|(task, text)| (task, text.value)));
+        agent.prompt.extend(prompts.value.0.into_iter().map(|(task, text)| (task, text.value.0)));
     }
     if let Some(deliver) = keys.deliver {
         agent.deliver.extend(deliver.value.0.into_iter().map(|(task, way)| (task, way.value)));
     }
-    if agent.preset == Preset::Command && agent.args.is_empty() {
+    let args_are_wrong = mistakes.iter().any(|mistake| mistake.key.starts_with("agent.args"));
+    if agent.preset == Preset::Command && agent.args.is_empty() && !args_are_wrong {
         mistakes.push(args_place.unwrap_or(preset_place).mistake(
             "`use: command` needs the command line, and `args` has none",
             "add it, such as `args: [./scripts/agent, --once]`",

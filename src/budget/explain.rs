@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::scalar::duration_text;
+use super::scalar::{duration_text, exact};
 use super::{
     Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode,
     Period, Preset, Rule, Scope, ServerTools, TierLimits, UnknownModel,
@@ -62,7 +62,8 @@ fn budgets(out: &mut String, budget: &Budget) {
             budget_line(out, budget, line);
         }
     }
-    if !budget.budgets.is_empty() || !budget.workflows.is_empty() {
+    let has_lines = !budget.budgets.is_empty() || !budget.workflows.is_empty();
+    if has_lines && budget.mode == Mode::Enforce {
         say!(
             out,
             "\n  These bounds hold at published prices and provider-reported usage, for traffic that goes\n  \
@@ -91,14 +92,14 @@ fn budget_line(out: &mut String, budget: &Budget, line: &BudgetLine) {
         Period::Total => " in total",
     };
     let origin = if line.line == 0 { " (default)".to_owned() } else { format!(" (line {})", line.line) };
-    say!(out, "  {who} together may cost {}{per}, {}{origin}.", line.usd.shown(), line.enforce.as_str());
-    let dearest = dearest_cap(budget).shown();
+    say!(out, "  {who} together may cost {}{per}, {}{origin}.", exact(line.usd), line.enforce.as_str());
+    let dearest = exact(dearest_cap(budget));
     match (budget.mode, line.enforce) {
         (Mode::Observe, _) => {
             say!(out, "    Only counted in observe mode. It can be passed without bound.");
         }
         (Mode::Enforce, Enforce::Hard) => {
-            say!(out, "    A run's cap is cut to what is left; with too little left, no run starts.");
+            say!(out, "    No run gets a cap above what is left; with too little left, none starts.");
             say!(out, "    The most it can be passed by: $0.00.");
         }
         (Mode::Enforce, Enforce::Soft) => {
@@ -129,7 +130,7 @@ fn tiers(out: &mut String, budget: &Budget) {
         ordered.map(|tier| text(budget.tiers.get(tier)).chars().count()).into_iter().max().unwrap_or(0)
     };
     let model = |limits: &TierLimits| limits.model.to_string();
-    let cap = |limits: &TierLimits| limits.max_usd.shown().to_string();
+    let cap = |limits: &TierLimits| exact(limits.max_usd);
     let tokens = |limits: &TierLimits| match limits.max_tokens {
         Some(tokens) => format!("{} new tokens", group(u128::from(tokens))),
         None => "any number of tokens".to_owned(),
@@ -173,11 +174,7 @@ fn rule_text(rule: &Rule) -> String {
 }
 
 fn at_the_cap(out: &mut String, budget: &Budget) {
-    say!(out, "\nAt a run's cap");
-    if budget.mode == Mode::Observe {
-        say!(out, "  Nothing is stopped in observe mode; the report says what would have been.");
-        return;
-    }
+    say!(out, "\nAt a run's cap{}", once_enforced(budget));
     match budget.steer_at {
         Some(percent) => say!(out, "  At {percent} % the agent is told what is left, and to wrap up."),
         None => say!(out, "  The agent is not told before."),
@@ -198,10 +195,17 @@ fn at_the_cap(out: &mut String, budget: &Budget) {
     }
 }
 
+fn once_enforced(budget: &Budget) -> &'static str {
+    match budget.mode {
+        Mode::Enforce => "",
+        Mode::Observe => ", once the mode is enforce",
+    }
+}
+
 fn otherwise(out: &mut String, budget: &Budget) {
     let on = &budget.on;
-    let min = on.min_run_usd.shown();
-    say!(out, "\nOtherwise");
+    let min = exact(on.min_run_usd);
+    say!(out, "\nOtherwise{}", once_enforced(budget));
     match on.low_budget {
         LowBudget::Downgrade => {
             say!(out, "  Less left than the tier's cap: a cheaper tier whose cap fits, else a cut cap.");
@@ -210,7 +214,7 @@ fn otherwise(out: &mut String, budget: &Budget) {
         LowBudget::Refuse => say!(out, "  Less left than the tier's cap: the run does not start."),
     }
     say!(out, "  Less left than {min}: the run does not start, and the check {}.", verdict(on.refused));
-    say!(out, "  The agent ran past the meter: the check {}.", verdict(on.unmetered));
+    say!(out, "  The meter saw no request of the agent: the check {}.", verdict(on.unmetered));
     say!(
         out,
         "  {}",

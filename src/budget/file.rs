@@ -11,7 +11,7 @@ use super::error::Mistake;
 use super::read::{
     At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
 };
-use super::scalar::{Percent, Tokens};
+use super::scalar::{Percent, Text, Tokens};
 use super::tree::{Kind, Node};
 use super::{
     DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset,
@@ -137,11 +137,11 @@ mapping! {
         /// Which agent: `claude` for Claude Code, `command` for the command line in `args`.
         "use" => preset: Preset,
         /// Arguments added to the agent's own; for `command`, the whole command line.
-        "args" => args: Vec<At<String>>,
+        "args" => args: Vec<At<Text>>,
         /// Names of environment variables that the agent may see besides the usual ones.
         "env" => env: Vec<At<String>>,
         /// What the agent is told, by task.
-        "prompt" => prompt: By<Task, String>,
+        "prompt" => prompt: By<Task, Text>,
         /// What becomes of its uncommitted work, by task.
         "deliver" => deliver: By<Task, Deliver>,
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::{Mistake, quoted};
 use super::file::{Line, LineKeys, ScopeWord, WorkflowKeys};
 use super::read::{At, Place};
+use super::scalar::exact;
 use super::{Budget, BudgetLine, Enforce, Scope};
 use crate::money::Usd;
 
@@ -39,8 +40,8 @@ fn one(place: &Place, keys: LineKeys, min_run: Usd, mistakes: &mut Vec<Mistake>)
         mistakes.push(usd.place.mistake(
             format!(
                 "the limit of {} is below `on.min_run_usd` of {}, so no run could ever start",
-                usd.value.shown(),
-                min_run.shown()
+                exact(usd.value),
+                exact(min_run)
             ),
             format!("write at least `{min_run}`, or lower `on.min_run_usd`"),
         ));
@@ -123,8 +124,8 @@ fn not_looser(place: &Place, line: &BudgetLine, outer: &BudgetLine, mistakes: &m
         mistakes.push(place.mistake(
             format!(
                 "a workflow may only tighten a budget, and {} is more than the {} {origin}",
-                line.usd.shown(),
-                outer.usd.shown()
+                exact(line.usd),
+                exact(outer.usd)
             ),
             format!("write `usd: {}` or less", outer.usd),
         ));

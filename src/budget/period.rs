@@ -98,6 +98,8 @@ mod tests {
             (Day, "2015-10-18T12:00:00Z", "America/Sao_Paulo", "2015-10-18T03:00:00Z 2015-10-19T02:00:00Z"),
             // The jump begins before midnight.
             (Day, "1919-03-31T12:00:00Z", "America/Toronto", "1919-03-31T04:30:00Z 1919-04-01T04:00:00Z"),
+            // The clocks go back at one minute past midnight: the 7th began before, and goes on.
+            (Day, "2010-11-07T02:45:00Z", "America/St_Johns", "2010-11-07T02:30:00Z 2010-11-08T03:30:00Z"),
             // A whole day is skipped: the 29th ends where the 31st begins.
             (Day, "2011-12-30T09:00:00Z", "Pacific/Apia", "2011-12-29T10:00:00Z 2011-12-30T10:00:00Z"),
             (Day, "2011-12-30T10:00:00Z", "Pacific/Apia", "2011-12-30T10:00:00Z 2011-12-31T10:00:00Z"),

@@ -258,8 +258,7 @@ pub(super) fn entries<'a>(
         Kind::Refused => {}
         _ => {
             let problem = format!("expected keys with values, found {}", node.described());
-            mistakes
-                .push(place.mistake(problem, "write `{ name: value }`, or one `name: value` a line below"));
+            mistakes.push(place.mistake(problem, "write `{ name: value }`, or one `name: value` a line"));
         }
     }
     None
@@ -375,7 +374,10 @@ macro_rules! mapping {
 
 /// Declares a set of words, what each means, and which are planned.
 macro_rules! words {
-    ($type:ty, $what:literal { $($word:literal => $value:expr,)* } later { $($later:literal: $instead:literal,)* }) => {
+    (
+        $type:ty, $what:literal { $($word:literal => $value:expr,)* }
+        later { $($later:literal: $instead:literal,)* }
+    ) => {
         impl Words for $type {
             const WHAT: &'static str = $what;
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),*];

@@ -84,7 +84,8 @@ fn compiled(written: At<Vec<At<String>>>, mistakes: &mut Vec<Mistake>) -> Option
             }
             Err(error) => mistakes.push(pattern.place.mistake(
                 format!("{} is no pattern: {}", quoted(&pattern.value), error.kind()),
-                "in patterns, `*` is any name, `**` any folders, `[ab]` one of some letters, `{a,b}` one of some texts",
+                "in patterns, `*` is any name, `**` any folders, `[ab]` one of some letters, and `{a,b}` one of \
+                 some texts",
             )),
         }
         patterns.push(pattern.value);

@@ -84,6 +84,13 @@ fn amount(text: &str) -> Result<Usd, Wrong> {
     }
 }
 
+/// An amount for people that is not rounded: a limit is what the file says.
+pub(super) fn exact(usd: Usd) -> String {
+    let shown = usd.shown().to_string();
+    let is_whole_cents = usd.pico() % 10_i128.pow(10) == 0;
+    if is_whole_cents { shown } else { format!("${usd}") }
+}
+
 fn too_large<T>(shown: &str) -> Result<T, Wrong> {
     wrong(format!("{shown} is above $1,000,000,000"), "write the amount in dollars")
 }
@@ -220,7 +227,35 @@ impl Read for String {
             mistakes.push(place.mistake("the text is empty", "write one, or remove the key"));
             return None;
         }
+        if text.contains(char::is_control) {
+            mistakes.push(place.mistake(
+                format!("{} has a line break or another control character", quoted(text)),
+                "write a text of one line",
+            ));
+            return None;
+        }
         Some(text.to_owned())
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
+    }
+}
+
+/// A text of any number of lines.
+#[derive(Clone, Debug)]
+pub(super) struct Text(pub(super) String);
+
+impl Read for Text {
+    fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let text = text(node, place, mistakes)?;
+        if text.trim().is_empty() || text.contains('\0') {
+            mistakes.push(
+                place.mistake("the text is empty or holds a zero byte", "write one, or remove the key"),
+            );
+            return None;
+        }
+        Some(Self(text.to_owned()))
     }
 
     fn schema() -> Value {

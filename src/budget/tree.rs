@@ -5,9 +5,11 @@
 //! refused here: none of it is needed, and each of it can make a file mean something else than it seems to.
 //!
 //! Two parsers must take the file: the events are read from `saphyr_parser`, which knows positions, and
-//! [`taken_by_libyaml`] asks the one most other tools use. A file they disagree on is refused.
+//! [`read_by_libyaml`] asks the grammar that most other tools use. What either refuses, or
+//! what they read differently, is refused.
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
+use serde_yaml::Value;
 
 use super::error::{Mistake, Position, quoted};
 
@@ -66,23 +68,69 @@ impl Node {
 /// When the text is not YAML, with the one mistake that says where.
 pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> Result<Node, Mistake> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    printable(text)?;
     let mut builder = Builder { parser: Parser::new_from_str(text), text, mistakes };
     let node = builder.document()?;
-    if builder.mistakes.is_empty() {
-        taken_by_libyaml(text)?;
+    if builder.mistakes.is_empty()
+        && let Some(at) = disagreement(&node, &read_by_libyaml(text)?)
+    {
+        return Err(Mistake {
+            at,
+            key: String::new(),
+            problem: "readers of YAML do not agree on what is written here".to_owned(),
+            hint: "put the text between quotes, and keep remarks out of it".to_owned(),
+        });
     }
     Ok(node)
 }
 
-/// Asks libyaml's grammar whether the text is YAML at all.
-fn taken_by_libyaml(text: &str) -> Result<(), Mistake> {
-    serde_yaml::from_str::<serde_yaml::Value>(text).map(drop).map_err(|error| {
+/// YAML has no control characters, and neither parser says well where one is. The line breaks that only
+/// YAML 1.1 knows go with them: its readers would see other lines than those of YAML 1.2.
+fn printable(text: &str) -> Result<(), Mistake> {
+    let bad = |c: char| (c.is_control() && !matches!(c, '\t' | '\r')) || matches!(c, '\u{2028}' | '\u{2029}');
+    for (index, line) in text.lines().enumerate() {
+        if let Some((column, c)) = line.chars().enumerate().find(|(_, c)| bad(*c)) {
+            return Err(Mistake {
+                at: Position { line: index + 1, column: column + 1 },
+                key: String::new(),
+                problem: format!("there is a control character here, `{}`", c.escape_unicode()),
+                hint: "remove it; in a text, write it as an escape between double quotes".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Reads the text by the grammar of libyaml.
+fn read_by_libyaml(text: &str) -> Result<Value, Mistake> {
+    serde_yaml::from_str(text).map_err(|error| {
         let at = error.location().map_or(Position::START, |location| Position {
             line: location.line(),
             column: location.column().max(1),
         });
         syntax_mistake(text, at, &error.to_string())
     })
+}
+
+/// The first place where the tree and what the other parser read are not the same.
+fn disagreement(node: &Node, value: &Value) -> Option<Position> {
+    match (&node.kind, value) {
+        (Kind::Empty, Value::Null) | (Kind::Scalar(_), Value::Number(_) | Value::Bool(_)) => None,
+        // A block text that the file ends in, without a line break, gets one from one parser only.
+        (Kind::Scalar(text), Value::String(other)) if text.trim_end() == other.trim_end() => None,
+        (Kind::List(items), Value::Sequence(others)) if items.len() == others.len() => {
+            items.iter().zip(others).find_map(|(item, other)| disagreement(item, other))
+        }
+        (Kind::Map(entries), Value::Mapping(others)) if entries.len() == others.len() => {
+            entries.iter().zip(others).find_map(|((key, item), (other_key, other))| {
+                match other_key.as_str().is_some_and(|other_key| other_key != key.text) {
+                    true => Some(key.at),
+                    false => disagreement(item, other),
+                }
+            })
+        }
+        _ => Some(node.at),
+    }
 }
 
 struct Builder<'a> {
@@ -229,8 +277,11 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
+/// The scanner finds out only at the next token that a key has no colon.
+const SIMPLE_KEY: &str = "simple key expect";
+
 /// What the parsers' own words mean, and what to do about it: the first entry that occurs in them.
-const SYNTAX: [(&str, &str, &str); 13] = [
+const SYNTAX: [(&str, &str, &str); 14] = [
     (
         "quoted scalar, found unexpected end",
         "a quoted text is not closed",
@@ -253,9 +304,14 @@ const SYNTAX: [(&str, &str, &str); 13] = [
         "put the value on the line after its key, or text that holds `: ` between quotes",
     ),
     (
-        "simple key expect",
-        "a key stands here without a colon and a value",
-        "write `name: value`, with a space after the colon",
+        SIMPLE_KEY,
+        "this line is neither `name: value` nor an item of a list",
+        "put a colon and a space after the name of a key, and `- ` before an item",
+    ),
+    (
+        "illegal placement of ':'",
+        "a key stands where a list or a text goes on; a bracket or a quote above may not be closed",
+        "close it, or put a text that holds a colon between quotes",
     ),
     (
         "block sequence entries are not allowed",
@@ -269,8 +325,8 @@ const SYNTAX: [(&str, &str, &str); 13] = [
     ),
     (
         "did not find expected key",
-        "this line is not indented like the keys above it",
-        "indent the keys of one mapping by the same number of spaces",
+        "this line does not fit the lines above it",
+        "indent the keys of one mapping by the same number of spaces, and write each as `name: value`",
     ),
     (
         "invalid indentation",
@@ -287,12 +343,13 @@ const SYNTAX: [(&str, &str, &str); 13] = [
         "a backslash in double quotes is followed by something that is no escape",
         "put the text between single quotes, where a backslash is only a backslash",
     ),
-    ("cannot start any token", "a text cannot start with this character", "put the text between quotes"),
+    ("unexpected character", "a text cannot start with this character", "put the text between quotes"),
 ];
 
 /// A mistake of syntax. The parsers' words are for people who know YAML's grammar, so the frequent ones
 /// are said in plainer ones.
 fn syntax_mistake(text: &str, at: Position, info: &str) -> Mistake {
+    let at = if info.contains(SIMPLE_KEY) { last_text_before(text, at.line).unwrap_or(at) } else { at };
     let line = text.lines().nth(at.line - 1).unwrap_or_default();
     let indentation = line.len() - line.trim_start().len();
     let (problem, hint) = if line[..indentation].contains('\t') {
@@ -303,4 +360,14 @@ fn syntax_mistake(text: &str, at: Position, info: &str) -> Mistake {
         (format!("this is not YAML: {info}"), "check the indentation, quotes and brackets up to this line")
     };
     Mistake { at, key: String::new(), problem, hint: hint.to_owned() }
+}
+
+/// Where the last line with more than a comment starts, before a line.
+fn last_text_before(text: &str, line: usize) -> Option<Position> {
+    let lines = text.lines().enumerate().take(line.saturating_sub(1));
+    let texts = lines.filter(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    texts.last().map(|(index, line)| Position {
+        line: index + 1,
+        column: line.chars().take_while(|c| c.is_whitespace()).count() + 1,
+    })
 }

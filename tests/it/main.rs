@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod agent;
+mod budget;
 mod classify;
 mod cost;
 mod event;
