@@ -170,7 +170,11 @@ fn messages(body: &Value) -> Verdict {
         let allowed: &[&str] = match message["role"].as_str() {
             Some("user") => &USER_BLOCKS,
             Some("assistant") => &ASSISTANT_BLOCKS,
-            _ => return Err(format!("messages.{index}.role: Input should be 'user' or 'assistant'")),
+            // Claude Code speaks to newer models in the middle of a conversation like this.
+            Some("system") => &["text"],
+            _ => {
+                return Err(format!("messages.{index}.role: Input should be 'user', 'assistant' or 'system'"));
+            }
         };
         if index == 0 && message["role"] != "user" {
             return Err("messages: first message must use the \"user\" role".to_owned());

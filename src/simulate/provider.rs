@@ -249,8 +249,9 @@ fn models() -> Bytes {
 fn seen<'a>(parts: &'a Parts, body: &'a Value, index: u64) -> Seen<'a> {
     let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
     let mut last_text = String::new();
-    if let Some(last) = messages.last() {
-        blocks(&last["content"]).iter().for_each(|block| add_text(block, &mut last_text));
+    let newest = messages.rsplit(|message| message["role"] == "assistant").next().unwrap_or_default();
+    for block in newest.iter().flat_map(|message| blocks(&message["content"])) {
+        add_text(block, &mut last_text);
     }
     let names = body["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
     Seen {

@@ -20,7 +20,7 @@ pub struct Seen<'a> {
     pub tools: Vec<&'a str>,
     /// How many assistant turns its history has.
     pub turns: usize,
-    /// All text of its last message, tool results included.
+    /// All text since the last assistant turn, tool results included.
     pub last_text: String,
     /// The sub-agent that sent it, by Claude Code's header.
     pub agent: Option<&'a str>,

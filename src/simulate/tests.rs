@@ -299,7 +299,7 @@ fn messages_that_the_api_refuses_are_refused() {
         (
             "messages",
             json!([{ "role": "robot", "content": "u" }]),
-            "messages.0.role: Input should be 'user' or 'assistant'",
+            "messages.0.role: Input should be 'user', 'assistant' or 'system'",
         ),
         (
             "messages",
@@ -334,7 +334,7 @@ fn messages_that_the_api_refuses_are_refused() {
         ),
     ]);
     let mut body = request(true);
-    body["messages"] = json!([user, call, result]);
+    body["messages"] = json!([user, { "role": "system", "content": "s" }, call, result]);
     body["tools"] = json!([
         { "name": "x", "input_schema": { "type": "object" } },
         { "type": "web_search_20260209", "name": "web_search" },
