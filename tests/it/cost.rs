@@ -131,3 +131,135 @@ fn text_is_for_people() {
     let columns: Vec<&str> = out.split("  ").filter(|part| !part.is_empty()).map(str::trim).collect();
     assert_eq!(columns, ["g", "$0.03818", "in 7,000, cache written 0 read 0, out 9, web searches 1"]);
 }
+
+/// The simulated provider keeps rates and arithmetic of its own, so that it can witness against ours.
+mod witness {
+    use std::io::{Read as _, Write as _};
+
+    use serde_json::{Value, json};
+    use tollgate::model::ModelId;
+    use tollgate::price::{Table, When};
+    use tollgate::provider::anthropic::usage::Merge;
+    use tollgate::simulate::{Answer, Fault, LIVE_MODELS, Provider, Reply, Script, live_rates};
+    use tollgate::tokens::{Counts, Terms, Usage, UsageLine};
+
+    const AS_OF: When = When::On(jiff::civil::Date::constant(2026, 11, 23));
+
+    #[test]
+    fn both_price_tables_say_the_same() {
+        for model in LIVE_MODELS {
+            for prompt in [1, 100_000, 100_001, 900_000] {
+                let rates = live_rates(model, prompt).expect(model);
+                let one = [
+                    (Counts { input: prompt, ..Counts::default() }, rates.input),
+                    (Counts { cache_read: prompt, ..Counts::default() }, rates.read),
+                    (Counts { cache_write_1h: prompt, ..Counts::default() }, rates.input * 2),
+                    (Counts { cache_write_5m: prompt, ..Counts::default() }, rates.input * 5 / 4),
+                ];
+                for (counts, rate) in one {
+                    assert_eq!(priced(model, counts), rate * i128::from(prompt), "{model} {counts:?}");
+                }
+                let with = Counts { input: prompt, output: 1, ..Counts::default() };
+                assert_eq!(priced(model, with) - priced(model, one[0].0), rates.output, "{model}");
+            }
+        }
+    }
+
+    fn priced(model: &str, counts: Counts) -> i128 {
+        let line = UsageLine { model: model.into(), counts, terms: Terms::default() };
+        let usage = Usage { lines: vec![line], ..Usage::default() };
+        Table::embedded().cost(&usage, AS_OF).expect(model).usd.pico()
+    }
+
+    #[test]
+    fn what_a_response_says_costs_what_the_provider_charges() {
+        let plain = |answer: Answer| move |_: &tollgate::simulate::Seen<'_>| Reply::from(answer.clone());
+        let mark = |ttl: &str| json!([{ "type": "text", "text": "s".repeat(4_000), "cache_control": { "type": "ephemeral", "ttl": ttl } }]);
+        let long = json!([{ "role": "user", "content": "w".repeat(400_004) }]);
+        let answer = || Answer::text("ok").of_tokens(77);
+        let hour_writes = |_: &tollgate::simulate::Seen<'_>| Reply {
+            fault: Fault::HourWrites,
+            ..Answer::text("ok").into()
+        };
+        for (name, model, field, value, script) in [
+            ("plain", "claude-opus-5-5", "speed", json!("standard"), Script::new(plain(answer()))),
+            ("fast", "claude-fable-5-2", "speed", json!("fast"), Script::new(plain(answer()))),
+            ("asked to be fast", "claude-opus-4-6", "speed", json!("fast"), Script::new(plain(answer()))),
+            ("us", "claude-sonnet-5-5", "inference_geo", json!("us"), Script::new(plain(answer()))),
+            ("5 minutes", "claude-haiku-4-5", "system", mark("5m"), Script::new(plain(answer()))),
+            ("1 hour", "claude-haiku-5-5", "system", mark("1h"), Script::new(plain(answer()))),
+            ("an hour nobody asked for", "claude-opus-5", "system", mark("5m"), Script::new(hour_writes)),
+            ("the long band", "claude-haiku-5-5", "messages", long.clone(), Script::new(plain(answer()))),
+            (
+                "searches and samplings",
+                "claude-haiku-5-5",
+                "messages",
+                long,
+                Script::new(plain(Answer { web_searches: 3, samplings: 4, ..answer() })),
+            ),
+        ] {
+            for stream in [true, false] {
+                let mut body = json!({
+                    "model": model, "max_tokens": 100, "stream": stream,
+                    "messages": [{ "role": "user", "content": "What is this?" }],
+                });
+                body[field] = value.clone();
+                let (text, charged) = served(script.clone(), &body);
+                let usage = read(model, &text, stream);
+                let cost = Table::embedded().cost(&usage, AS_OF).expect(name);
+                assert_eq!(cost.usd, charged, "{name}: {text}");
+            }
+        }
+    }
+
+    /// The body of one answer, and what the provider charges for it.
+    fn served(script: Script, body: &Value) -> (String, tollgate::money::Usd) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let provider = Provider::new(script);
+            let witness = provider.witness();
+            let body = body.to_string();
+            let client = tokio::task::spawn_blocking(move || {
+                let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+                let head = "POST /v1/messages HTTP/1.0\r\nx-api-key: k\r\nanthropic-version: 2023-06-01";
+                write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).expect("sent");
+                let mut text = String::new();
+                stream.read_to_string(&mut text).expect("an answer");
+                text
+            });
+            let (done, stop) = tokio::sync::oneshot::channel::<()>();
+            let serving = tokio::spawn(provider.serve(listener, async { drop(stop.await) }));
+            let text = client.await.expect("a client");
+            drop(done);
+            serving.await.expect("a provider");
+            let witness = witness.snapshot();
+            assert_eq!(witness.violations, Vec::<String>::new());
+            (text, witness.usd)
+        })
+    }
+
+    /// The usage that an answer says.
+    fn read(model: &str, text: &str, stream: bool) -> Usage {
+        let mut merge = Merge::new(&ModelId::new(model), false);
+        let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+        let objects: Vec<Value> = if stream {
+            body.lines().filter_map(|line| line.strip_prefix("data: ")).map(json_of).collect()
+        } else {
+            vec![json_of(body)]
+        };
+        for object in &objects {
+            for usage in [&object["usage"], &object["message"]["usage"]] {
+                if !usage.is_null() {
+                    merge.take(usage).expect("a usage");
+                }
+            }
+        }
+        merge.finish(false).expect("a usage")
+    }
+
+    fn json_of(text: &str) -> Value {
+        serde_json::from_str(text).expect("JSON")
+    }
+}
