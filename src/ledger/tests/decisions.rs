@@ -195,9 +195,8 @@ fn a_hold_closes_once_and_is_adjusted_after() {
 fn late_evidence_counts_once() {
     let (head, request) = with_one_hold();
     let mut hold = head.book.live_hold(&request.hold).cloned().expect("the hold");
-    for draft in [decide::expire(&hold, None).expect("a step").expect("an event")] {
-        hold.step(&draft.kind).expect("a step");
-    }
+    let expired = decide::expire(&hold, None).expect("a step").expect("an event");
+    hold.step(&expired.kind).expect("a step");
     let late = decide::settle(&hold, &spend("0.4")).expect("a step").expect("an event");
     hold.step(&late.kind).expect("a step");
     assert!(matches!(decide::settle(&hold, &spend("0.5")), Err(Refusal::SettledOtherwise { .. })));
