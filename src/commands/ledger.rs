@@ -108,6 +108,7 @@ pub fn run_with(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    let folder = options.namespace.iter().fold(args.ledger.clone(), |folder, name| folder.join(name));
     let done = Store::open_existing(&args.ledger, options).and_then(|store| match &args.command {
         Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
         Command::Verify => store.verify().map(Done::Verified),
@@ -119,7 +120,7 @@ pub fn run_with(
     match done {
         Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
         Ok(Done::Shown(shown, Format::Json)) => writeln!(out, "{:#}", as_json(&shown))?,
-        Ok(Done::Verified(verified)) => return print_verified(&args.ledger, &verified, out, err),
+        Ok(Done::Verified(verified)) => return print_verified(&folder, &verified, out, err),
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;

@@ -21,7 +21,7 @@ pub const ACCOUNTS_MAX: usize = 128;
 /// Purses whose last reserve a book remembers at most.
 pub const PURSES_MAX: usize = 1_024;
 /// Closed holds whose keys a book remembers.
-pub const CLOSED_MAX: usize = 128;
+pub const CLOSED_MAX: usize = 512;
 /// Holds that may be live at once.
 pub const LIVE_MAX: usize = 1_024;
 
@@ -76,8 +76,19 @@ pub struct Book {
 /// The key of a hold that was closed lately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Closed {
-    hold: HoldId,
+    key: KeyHash,
     phase: Phase,
+}
+
+/// A hold's key in 16 hex digits: keys are long, and all that is asked is whether one was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct KeyHash(String);
+
+impl KeyHash {
+    fn of(hold: &HoldId) -> Self {
+        Self(LineHash::of(hold.as_str().as_bytes()).short().to_owned())
+    }
 }
 
 impl Default for Book {
@@ -179,7 +190,8 @@ impl Book {
         closed: VecDeque<(HoldId, Phase)>,
         purses: BTreeMap<String, Timestamp>,
     ) -> Self {
-        let closed = closed.into_iter().map(|(hold, phase)| Closed { hold, phase }).collect();
+        let closed =
+            closed.into_iter().map(|(hold, phase)| Closed { key: KeyHash::of(&hold), phase }).collect();
         let mut book = Self { seq, at, hash, live, closed, counters: Vec::new(), purses, forgotten: None };
         while book.purses.len() > PURSES_MAX {
             book.forget_purses();
@@ -224,7 +236,8 @@ impl Book {
     /// How a hold ended, if it did so lately.
     #[must_use]
     pub fn closed_lately(&self, id: &HoldId) -> Option<Phase> {
-        self.closed.iter().find(|closed| closed.hold == *id).map(|closed| closed.phase)
+        let key = KeyHash::of(id);
+        self.closed.iter().find(|closed| closed.key == key).map(|closed| closed.phase)
     }
 
     /// The accounts it follows, each under the limit that last named it.
@@ -343,7 +356,7 @@ impl Book {
         let delta = hold.step(&event.kind).map_err(|why| Discord::Hold { hold: event.hold.clone(), why })?;
         self.live.remove(&event.hold);
         self.charge(&hold.origin(), delta);
-        self.closed.push_back(Closed { hold: hold.id, phase: hold.phase });
+        self.closed.push_back(Closed { key: KeyHash::of(&hold.id), phase: hold.phase });
         if self.closed.len() > CLOSED_MAX {
             self.closed.pop_front();
         }

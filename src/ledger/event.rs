@@ -38,6 +38,11 @@ impl LineHash {
         Self(hex(&Sha256::digest(line)))
     }
 
+    /// Its first 16 digits.
+    pub(super) fn short(&self) -> &str {
+        self.0.get(..SUM_DIGITS).unwrap_or(&self.0)
+    }
+
     /// What the first line of a ledger names as the line before it.
     #[must_use]
     pub fn genesis() -> Self {

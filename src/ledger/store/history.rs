@@ -202,7 +202,7 @@ pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, Stor
     let mut sums = vec![Usd::ZERO; accounts.len()];
     let Some(start) = accounts.iter().map(|account| account.window.start).min() else { return Ok(sums) };
     let quoted: Vec<Vec<u8>> = accounts.iter().map(|account| quoted(&account.purse)).collect();
-    let finders: Vec<memmem::Finder<'_>> = quoted.iter().map(|purse| memmem::Finder::new(purse)).collect();
+    let finders: Vec<memmem::Finder<'_>> = quoted.iter().map(memmem::Finder::new).collect();
     let names = since(shards(events)?, start);
     let newest = names.len();
     let names = names.into_iter().enumerate().map(|(index, name)| (name, index + 1 == newest));

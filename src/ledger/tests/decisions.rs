@@ -1,6 +1,7 @@
 //! What the ledger decides, one line an operation.
 
 use super::*;
+use crate::ledger::audit::Audit;
 use crate::ledger::book::{Book, Discord};
 use crate::ledger::commit::{self, Head};
 use crate::ledger::decide::{self, Refusal};
@@ -58,6 +59,15 @@ fn limits_cut_refuse_or_count() {
     ] {
         assert_eq!(words(&decided("1", limits)), expected, "{limits:?}");
     }
+}
+
+#[test]
+fn nothing_left_is_refused_even_where_nothing_is_enough() {
+    let limits = [limit("repo", november(), "5", Enforce::Hard)];
+    let request = Request { least: Usd::ZERO, ..request("a", "1", &limits, time(NOON)) };
+    let balance = Balance { limit: limits[0].clone(), settled: usd("5"), held: Usd::ZERO };
+    let decision = decide::reserve(&Book::default(), &request, &[balance], time(NOON)).expect("a decision");
+    assert_eq!(words(&decision.answer), "refused by repo");
 }
 
 fn refusal(change: impl FnOnce(&mut Request)) -> String {
@@ -195,9 +205,8 @@ fn a_hold_closes_once_and_is_adjusted_after() {
 fn late_evidence_counts_once() {
     let (head, request) = with_one_hold();
     let mut hold = head.book.live_hold(&request.hold).cloned().expect("the hold");
-    for draft in [decide::expire(&hold, None).expect("a step").expect("an event")] {
-        hold.step(&draft.kind).expect("a step");
-    }
+    let expired = decide::expire(&hold, None).expect("a step").expect("an event");
+    hold.step(&expired.kind).expect("a step");
     let late = decide::settle(&hold, &spend("0.4")).expect("a step").expect("an event");
     hold.step(&late.kind).expect("a step");
     assert!(matches!(decide::settle(&hold, &spend("0.5")), Err(Refusal::SettledOtherwise { .. })));
@@ -231,6 +240,42 @@ fn what_an_older_tollgate_must_not_guess_at_stops_it() {
     assert_eq!(read.event, event::decode(line.as_bytes()).expect("an event").event);
     assert_ne!(read.hash, event::decode(line.as_bytes()).expect("an event").hash);
     assert_eq!(event::decode(&[b' '; event::LINE_BYTES_MAX + 1]), Err(LineError::TooLong));
+}
+
+/// The lines of some drafts that nobody has decided.
+fn undecided(head: &Head, drafts: Vec<decide::Draft>) -> Result<Vec<event::Line>, commit::CommitError> {
+    let lines = commit::build(head, drafts, time(NOON))?.lines;
+    Ok(lines.iter().map(|(_, line)| event::decode(line.as_bytes()).expect("an event")).collect())
+}
+
+#[test]
+fn an_audit_trusts_no_decision() {
+    let (head, request) = with_one_hold();
+    let terms = head.book.live_hold(&request.hold).expect("the hold").terms.clone();
+    let reserve = |hold: &str| decide::Draft { hold: id(hold), kind: event::Kind::Reserve(terms.clone()) };
+    // Six holds of $1 under a limit of $5.
+    let lines =
+        undecided(&Head::default(), ["a", "b", "c", "d", "e", "f"].map(reserve).into()).expect("lines");
+    let mut audit = Audit::default();
+    for line in &lines[..5] {
+        audit.apply(line).expect("within the limit");
+    }
+    let error = audit.apply(&lines[5]).expect_err("over the limit");
+    assert_eq!(error.to_string(), "hold `f` was granted 1 where its month limit on `repo` had 0 left");
+}
+
+#[test]
+fn a_close_must_come_from_its_own_reserve() {
+    let (head, request) = with_one_hold();
+    let mut hold = head.book.live_hold(&request.hold).cloned().expect("the hold");
+    hold.terms.purses = vec!["somebody else".to_owned()];
+    let draft = decide::settle(&hold, &spend("0.5")).expect("a step").expect("an event");
+    let error = undecided(&head, vec![draft]).expect_err("another origin").to_string();
+    assert_eq!(
+        error,
+        "the ledger's own decision contradicts its book: hold `a` is said to come from another reserve than \
+         it does"
+    );
 }
 
 #[test]

@@ -111,25 +111,7 @@ impl World {
                 }
             }
             _ if self.runs.is_empty() => {}
-            Step::Settle { run, spent } => {
-                let place = run.index(self.runs.len());
-                let result = self.store.settle(&name(place), &exactly(*spent));
-                let run = &mut self.runs[place];
-                let late = (run.expired || run.voided) && !run.adjusted;
-                match (run.charged, late) {
-                    (None, _) => {
-                        assert_eq!(result.expect("settled").overrun, *spent > run.cap);
-                        run.charged = Some(*spent);
-                    }
-                    (Some(charged), true) => {
-                        result.expect("adjusted");
-                        run.adjusted |= charged != *spent || run.unproven;
-                        run.unproven = false;
-                        run.charged = Some(*spent);
-                    }
-                    (Some(charged), false) => assert_eq!(result.is_ok(), charged == *spent),
-                }
-            }
+            Step::Settle { run, spent } => self.settle(run.index(self.runs.len()), *spent),
             Step::Void { run } => {
                 let place = run.index(self.runs.len());
                 let result = self.store.void(&name(place), "nothing was forwarded");
@@ -164,6 +146,25 @@ impl World {
                     *charged = *spent;
                 }
             }
+        }
+    }
+
+    fn settle(&mut self, place: usize, spent: u32) {
+        let result = self.store.settle(&id(&format!("run-{place}")), &exactly(spent));
+        let run = &mut self.runs[place];
+        let late = (run.expired || run.voided) && !run.adjusted;
+        match (run.charged, late) {
+            (None, _) => {
+                assert_eq!(result.expect("settled").overrun, spent > run.cap);
+                run.charged = Some(spent);
+            }
+            (Some(charged), true) => {
+                result.expect("adjusted");
+                run.adjusted |= charged != spent || run.unproven;
+                run.unproven = false;
+                run.charged = Some(spent);
+            }
+            (Some(charged), false) => assert_eq!(result.is_ok(), charged == spent),
         }
     }
 
@@ -221,7 +222,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn every_history_agrees_with_the_model(steps in prop::collection::vec(step(), 1..24)) {
