@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::account::{Account, Ask, Decision, Note, Outcome, Reason, RequestId, Spend, Ticket, Woken};
 use super::journal::{Entry, Journal};
-use super::{Allowance, Policy, Snapshot, Totals};
+use super::{Allowance, Phase, Policy, Snapshot, Totals};
 use crate::model::ModelId;
 use crate::tokens::Counts;
 
@@ -204,7 +204,7 @@ impl State {
             queue.extend(more);
             answers.push((sender, admission));
         }
-        inner.totals.phase = inner.account.phase();
+        inner.note_phase();
         self.snapshot.send_replace(inner.snapshot());
         drop(inner);
         for (waiting, admission) in answers {
@@ -346,6 +346,14 @@ impl Inner {
         } else {
             text
         });
+    }
+
+    /// How far the run came by itself: the seal at its orderly end says nothing of that.
+    fn note_phase(&mut self) {
+        let phase = self.account.phase();
+        if phase != Phase::Sealed || self.totals.overrun.is_some() {
+            self.totals.phase = phase;
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

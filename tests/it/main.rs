@@ -1,4 +1,6 @@
 //! The one integration-test binary.
 
 mod cost;
+mod meter;
+mod meter_witness;
 mod source;
