@@ -2,5 +2,7 @@
 
 mod cost;
 mod meter;
+mod meter_command;
+mod meter_door;
 mod meter_witness;
 mod source;

@@ -82,7 +82,7 @@ impl Provider {
 
     /// What it would bill, in pico-dollars.
     pub(crate) fn spent(&self) -> i128 {
-        *self.seen.spent.lock().unwrap()
+        *self.seen.spent.lock().expect("no test panicked here")
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -95,12 +95,12 @@ impl Provider {
 
     /// Bodies of generations, as they came.
     pub(crate) fn bodies(&self) -> Vec<String> {
-        self.seen.bodies.lock().unwrap().clone()
+        self.seen.bodies.lock().expect("no test panicked here").clone()
     }
 
     /// Heads of everything, as they came.
     pub(crate) fn heads(&self) -> Vec<String> {
-        self.seen.heads.lock().unwrap().clone()
+        self.seen.heads.lock().expect("no test panicked here").clone()
     }
 }
 
@@ -125,7 +125,7 @@ async fn connection(stream: TcpStream, plan: Plan, seen: Arc<Seen>) {
         if stream.read_exact(&mut body).await.is_err() {
             return;
         }
-        seen.heads.lock().unwrap().push(head.clone());
+        seen.heads.lock().expect("no test panicked here").push(head.clone());
         let goes_on = if head.starts_with("POST /v1/messages/count_tokens") {
             seen.counted.fetch_add(1, Ordering::SeqCst);
             let answer = json!({ "input_tokens": (plan.tokens)(length as u64) }).to_string();
@@ -153,7 +153,7 @@ async fn write_json(stream: &mut TcpStream, body: &str) -> bool {
 async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) -> bool {
     let number = seen.requests.fetch_add(1, Ordering::SeqCst);
     let text = String::from_utf8(body.to_vec()).expect("UTF-8");
-    seen.bodies.lock().unwrap().push(text.clone());
+    seen.bodies.lock().expect("no test panicked here").push(text.clone());
     let request: Value = serde_json::from_slice(body).expect("JSON");
     let fault = (plan.fault)(number);
     if fault == Fault::Overloaded {
@@ -187,7 +187,7 @@ async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) 
         + i128::from(w1) * WRITE_1H
         + i128::from(output) * OUTPUT
         + i128::from(searches) * SEARCH;
-    *seen.spent.lock().unwrap() += cost;
+    *seen.spent.lock().expect("no test panicked here") += cost;
     if fault == Fault::BeforeHeaders {
         return false;
     }
