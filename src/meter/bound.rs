@@ -40,6 +40,16 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// The rules of a run. One that only observes refuses nothing and changes nothing.
+    pub(super) fn new(table: &'static Table, mut policy: Policy, routed: Option<ModelId>) -> Self {
+        if !policy.enforce {
+            policy.deny_unknown_model = false;
+            policy.deny_server_tools = false;
+            policy.dearer_model = DearerModel::Allow;
+        }
+        Self { table, policy, routed }
+    }
+
     /// What has to be changed in a request before anything else: its model, where policy says so.
     pub(super) fn edits(&self, request: &Request, when: When) -> Result<(Edits, Vec<String>), Problem> {
         let mut notes: Vec<String> = Vec::new();
@@ -93,9 +103,20 @@ impl Rules {
         let widest = self.table.dearest_known().limits;
         let limits = |model: &ModelId| -> Limits { self.table.limits(model).unwrap_or(widest) };
         let ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
-        let bound = self.table.bound(&ceiling, when).map_err(|unpriced| {
-            Problem::Denied(format!("{unpriced}, so that what the request may cost cannot be said"))
-        })?;
+        let (ceiling, bound) = match self.table.bound(&ceiling, when) {
+            Ok(bound) => (ceiling, bound),
+            Err(unpriced) => {
+                let without_price = || {
+                    Problem::Denied(format!("{unpriced}, so that what the request may cost cannot be said"))
+                };
+                if self.policy.deny_unknown_model {
+                    return Err(without_price());
+                }
+                let ceiling = self.at_dearest(ceiling);
+                let bound = self.table.bound(&ceiling, when).map_err(|_| without_price())?;
+                (ceiling, bound)
+            }
+        };
         let Some(first) = ceiling.lines.first() else {
             return Err(Problem::Invalid("the request names no model".to_owned()));
         };
@@ -131,6 +152,15 @@ impl Rules {
             }
         }
         Ok(ceiling)
+    }
+
+    /// The ceiling as if the dearest model there is served all of it.
+    fn at_dearest(&self, mut ceiling: Ceiling) -> Ceiling {
+        for line in &mut ceiling.lines {
+            line.model = self.table.dearest_known().id.clone();
+            line.terms = crate::tokens::Terms::default();
+        }
+        ceiling
     }
 
     /// What is asked of the account for a request with these bounds, without and with a note.

@@ -74,6 +74,10 @@ struct Wanted<'a> {
 impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
     /// Lets a free request through: a list of models, or a count of the agent's own.
     pub(super) async fn free(&self, method: Method, path: &str, headers: &HeaderMap, body: Bytes) -> Reply {
+        if self.state.is_sealed() {
+            let over = Problem::Denied("this run is over and takes no further requests".to_owned());
+            return own(Api::Anthropic.say(&over));
+        }
         let request = upstream::request(&self.upstream, &self.key, method, path, headers, body);
         let Ok(request) = request else { return own(Api::Anthropic.say(&bad_upstream())) };
         match self.client.request(request).await {

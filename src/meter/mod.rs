@@ -122,7 +122,7 @@ pub struct Totals {
     pub by_model: BTreeMap<ModelId, ModelTotals>,
     /// Web searches that the provider charged for.
     pub web_searches: u64,
-    /// How far it came.
+    /// How far it came before it was over; [`Phase::Sealed`] only after an overrun.
     pub phase: Phase,
     /// A request cost more than its bound: what it was, with both amounts.
     pub overrun: Option<String>,

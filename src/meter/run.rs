@@ -121,7 +121,7 @@ impl Meter {
             .build(connector);
         let gate = Gate {
             state: state.clone(),
-            rules: Rules { table: config.table, policy: config.policy, routed: config.routed },
+            rules: Rules::new(config.table, config.policy, config.routed),
             client,
             upstream: config.upstream,
             key: config.key,

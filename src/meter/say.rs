@@ -3,7 +3,7 @@
 //! Short and plain, since it is read by a model in the middle of its work and is paid for by the token.
 
 use super::Allowance;
-use super::account::{Note, Reason, Spend};
+use super::account::{Note, Overrun, Reason, Spend};
 use super::state::Stop;
 use crate::money::group;
 
@@ -38,6 +38,16 @@ pub(super) fn stop(stop: Stop) -> String {
             format!("Stopped: this run is over and takes no further requests. It has used {spent}.")
         }
     }
+}
+
+/// What an overrun was, with both amounts in the unit that was passed.
+pub(super) fn overrun(overrun: &Overrun) -> String {
+    let (worst, spend) = (overrun.worst, overrun.spend);
+    if spend.usd > worst.usd {
+        return format!("a request that could cost {} at most cost {}", worst.usd.shown(), spend.usd.shown());
+    }
+    let (worst, spend) = (group(u128::from(worst.fresh)), group(u128::from(spend.fresh)));
+    format!("a request that could take {worst} new tokens at most took {spend}")
 }
 
 /// `$0.31 of $0.80`, with the tokens where they are capped.

@@ -161,6 +161,11 @@ impl Door {
                 "a request for another address: this is not a general proxy".to_owned(),
             ));
         }
+        // hyper stops reading a head somewhat later than it was told to.
+        let head_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if head_bytes > HEAD_BYTES_MAX {
+            return Err(Problem::TooLarge { bytes_max: HEAD_BYTES_MAX });
+        }
         if !self.is_for_us(headers, request.version()) {
             return Err(Problem::NotFound("a request whose `host` is not this meter's address".to_owned()));
         }

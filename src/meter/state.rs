@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::account::{Account, Ask, Decision, Note, Outcome, Reason, RequestId, Spend, Ticket, Woken};
 use super::journal::{Entry, Journal};
-use super::{Allowance, Policy, Snapshot, Totals};
+use super::{Allowance, Phase, Policy, Snapshot, Totals, say};
 use crate::model::ModelId;
 use crate::tokens::Counts;
 
@@ -204,7 +204,7 @@ impl State {
             queue.extend(more);
             answers.push((sender, admission));
         }
-        inner.totals.phase = inner.account.phase();
+        inner.note_phase();
         self.snapshot.send_replace(inner.snapshot());
         drop(inner);
         for (waiting, admission) in answers {
@@ -243,11 +243,7 @@ impl State {
             inner.note(&format!("the journal could not be written: {error}"));
         }
         if let Some(overrun) = closed.overrun {
-            let text = format!(
-                "a request that could cost {} at most cost {}",
-                overrun.worst.usd.shown(),
-                overrun.spend.usd.shown()
-            );
+            let text = say::overrun(&overrun);
             inner.totals.overrun.get_or_insert(text);
         }
         self.publish(inner, closed.woken);
@@ -292,6 +288,11 @@ impl State {
     /// The state, for others to watch.
     pub(super) fn watch(&self) -> watch::Receiver<Snapshot> {
         self.snapshot.subscribe()
+    }
+
+    /// Whether nothing is taken any more.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.lock().account.phase() == Phase::Sealed
     }
 
     /// Remembers something that was seen, once.
@@ -346,6 +347,14 @@ impl Inner {
         } else {
             text
         });
+    }
+
+    /// How far the run came by itself: the seal at its orderly end says nothing of that.
+    fn note_phase(&mut self) {
+        let phase = self.account.phase();
+        if phase != Phase::Sealed || self.totals.overrun.is_some() {
+            self.totals.phase = phase;
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
