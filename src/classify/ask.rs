@@ -253,10 +253,8 @@ fn branch(event: &Event, nature: &Nature) -> Option<Ask> {
     if !may_name_branches(change) {
         return None;
     }
-    let task = match nature.kind {
-        ChangeKind::Docs => Task::Docs,
-        ChangeKind::Implementation => Task::Implementation,
-    };
+    let prose = nature.kind == ChangeKind::Docs && (nature.by_paths || change.author.trusted());
+    let task = if prose { Task::Docs } else { Task::Implementation };
     let reason = format!("the branch is an agent's own (`{prefix}…`), and its work goes on");
     Some(Ask { task, percent: nature.percent.min(75), reason, request: None })
 }

@@ -3,7 +3,7 @@
 use super::object::{Object, join, object_of, responded, shown_by_program};
 use super::words::{
     BOUNDARIES, CHANGE, CODE, DOCS, DOCS_VERBS, FILLERS, JUDGE, JUDGEMENTS, MAKING, MECHANICAL, NEGATIONS,
-    QUESTIONS, RESPONDING, WORDING_VERBS,
+    QUESTIONS, RESPONDING, WORDING, WORDING_VERBS,
 };
 
 /// What a clause asks for.
@@ -24,6 +24,7 @@ pub(super) enum Clause {
 /// The clauses of one sentence.
 pub(super) fn sentence_clauses(sentence: &str, into: &mut Vec<Clause>) {
     let question = sentence.ends_with('?');
+    let before = into.len();
     let mut change_before_colon = false;
     for (after_colon, part) in parts(sentence) {
         // What follows the colon of a request that is clear says which one, and is often a title.
@@ -35,16 +36,27 @@ pub(super) fn sentence_clauses(sentence: &str, into: &mut Vec<Clause>) {
             if let Some(Clause::Change { object, .. }) = &clause {
                 change_before_colon |= *object != Object::Open;
             }
+            let here = into.len() > before;
             match (clause, into.last_mut()) {
                 (Some(clause), _) => into.push(clause),
+                // "Address the comments, they are all about wording".
+                (None, Some(Clause::Change { object, .. })) if says_wording(&words) => *object = Object::Docs,
                 // "Update the readme, the tests and the changelog": the list goes on.
-                (None, Some(Clause::Change { object, .. })) if words.len() <= 3 && !question => {
+                (None, Some(Clause::Change { object, .. })) if here && words.len() <= 3 && !question => {
                     *object = join(*object, object_of(&words));
                 }
                 _ => {}
             }
         }
     }
+}
+
+/// Whether a clause says of what came before that it is about wording.
+fn says_wording(words: &[String]) -> bool {
+    let points_back = words.first().is_some_and(|word| {
+        matches!(word.as_str(), "they" | "they're" | "all" | "it's" | "these" | "those" | "which" | "mostly")
+    });
+    points_back && words.iter().any(|word| WORDING.contains(word))
 }
 
 /// A sentence's parts between commas, colons and the like, and whether a colon came before.

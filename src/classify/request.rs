@@ -171,6 +171,13 @@ fn need(sentence: &str) -> Option<Request> {
 fn fragment(sentences: &[String]) -> Option<Request> {
     let [sentence] = sentences else { return None };
     let words: Vec<String> = clause_words(sentence).concat();
+    // "I will fix the docs tomorrow" is the speaker's own plan.
+    if words
+        .iter()
+        .any(|word| matches!(word.as_str(), "i" | "i'll" | "i've" | "i'm" | "we" | "we'll" | "done"))
+    {
+        return None;
+    }
     let left: Vec<String> =
         words.into_iter().filter(|word| !FILLERS.contains(word) && !word.starts_with('@')).collect();
     if left.is_empty() || left.len() > 4 {

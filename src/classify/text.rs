@@ -61,8 +61,14 @@ pub(super) fn sentences(text: &str) -> Vec<String> {
         }
         split_sentences(line, &mut found);
     }
-    found.retain(|sentence| !STEERING.iter().any(|phrase| sentence.contains(phrase)));
+    found.retain(|sentence| !steers(sentence));
     found
+}
+
+fn steers(sentence: &str) -> bool {
+    // At the start of a word: "mistakes" are no "stakes".
+    let starts_word = |at: usize| !sentence[..at].ends_with(char::is_alphanumeric);
+    STEERING.iter().any(|phrase| sentence.match_indices(phrase).any(|(at, _)| starts_word(at)))
 }
 
 /// The text's lines that are neither quoted nor code, hidden comments cut out.

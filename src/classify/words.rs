@@ -26,7 +26,7 @@ pub(super) const JUDGE: Words = Words::of(
      analyze assess audit evaluate inspect investigate verify compare approve confirm critique \
      identify find judge rate diagnose describe walk point flag suggest propose recommend outline \
      debug comment read see think triage validate examine discuss answer estimate show spot study \
-     lgtm sanity-check",
+      sanity-check",
 );
 
 /// Verbs that ask for a change.

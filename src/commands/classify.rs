@@ -128,7 +128,7 @@ fn lines(
 }
 
 fn parse_line(line: &[u8]) -> Result<(String, event::Event), LineError> {
-    let text = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
+    let text = std::str::from_utf8(line.trim_ascii_end()).map_err(|_| LineError::NotUtf8)?;
     Ok(event::line::parse(text)?)
 }
 

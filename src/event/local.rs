@@ -61,9 +61,10 @@ pub fn event(git: &Git) -> Result<Event, GitError> {
         head_sha: head.clone(),
         ..Change::default()
     };
-    // In a shallow clone the parent may be missing; then there are no files, rather than all of them.
-    if let Some(range) = &range {
-        files(git, &range.from, &range.to)?.put_into(&mut change);
+    // A shallow clone may lack the parent, a partial one the contents: then no files are known, rather
+    // than all of them or none changed.
+    if let Some(Ok(found)) = range.as_ref().map(|range| files(git, &range.from, &range.to)) {
+        found.put_into(&mut change);
     }
     let several = range.as_ref().filter(|range| !range.single);
     describe(git, &mut change, several.map(|range| range.from.as_str()))?;

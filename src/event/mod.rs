@@ -30,7 +30,7 @@ pub enum EventError {
     )]
     Unsupported(String),
     /// The payload is not JSON.
-    #[error("the event payload is not valid JSON: {0}")]
+    #[error("the event is not valid JSON: {0}")]
     Json(serde_json::Error),
     /// Something that every such document has is missing, or is of another type.
     #[error("the {document} has no {what} at {pointer}")]
