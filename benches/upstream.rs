@@ -51,7 +51,8 @@ fn message() -> Bytes {
 }
 
 async fn answer(request: Request<Incoming>, stream: Bytes, message: Bytes) -> Response<Full<Bytes>> {
-    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let streaming = memchr::memmem::find(&body, br#""stream":true"#).is_some();
     let (kind, body) = if streaming { ("text/event-stream", stream) } else { ("application/json", message) };
     let mut response = Response::new(Full::new(body));

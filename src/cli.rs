@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands;
 use crate::exit::{self, Failure};
+use crate::pipeline::inputs;
 
 /// The cost gate for AI agents in CI.
 #[derive(Debug, Parser)]
@@ -22,8 +23,31 @@ const EXIT_CODES: &str = "Exit codes: 0 pass · 1 tollgate failed · 2 usage, bu
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run an agent under a cap, settle, report, and say whether the check passes
+    Run(commands::run::Args),
+    /// Say what is asked for and what a mistake would cost, with the reasons
+    Classify(commands::classify::Args),
     /// Price usage objects or event streams
     Cost(commands::cost::Args),
+    /// Check the budget file, and say in plain words what it means
+    Check(commands::check::Args),
+    /// Write a starter budget file and workflow
+    Init(commands::init::Args),
+    /// Say whether this event's budgets are within their limits; runs no agent
+    Gate(commands::gate::Args),
+    /// Look after the ledger
+    Ledger(commands::ledger::Args),
+    /// Run the meter alone
+    Meter(commands::meter::Args),
+    /// The built-in agent of `run --simulate`
+    #[command(hide = true)]
+    SimulateAgent(commands::simulate::AgentArgs),
+    /// Serve the simulated provider on its own
+    #[command(hide = true)]
+    SimulateProvider(commands::simulate::ProviderArgs),
+    /// Print the JSON Schema of the budget file
+    #[command(hide = true)]
+    Schema,
 }
 
 /// The process's surroundings: read once, so that everything below is given its environment.
@@ -31,9 +55,9 @@ pub struct Shell {
     /// The environment.
     pub env: BTreeMap<OsString, OsString>,
     /// Results.
-    pub out: Box<dyn Write>,
+    pub out: Box<dyn Write + Send>,
     /// Everything for people.
-    pub err: Box<dyn Write>,
+    pub err: Box<dyn Write + Send>,
 }
 
 impl Shell {
@@ -75,7 +99,43 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
     match command {
+        Command::Run(args) => block_on(commands::run::run(args, shell)),
+        Command::Classify(args) => classify(&args, shell),
         Command::Cost(args) => commands::cost::run(&args, &mut shell.out, &mut shell.err),
+        Command::Check(args) => commands::check::run(&args, &mut shell.out, &mut shell.err),
+        Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
+        Command::Gate(args) => commands::gate::run(&args, shell),
+        Command::Ledger(args) => commands::ledger::run(&args, &mut shell.out, &mut shell.err),
+        Command::Meter(args) => {
+            let Shell { env, err, .. } = shell;
+            let var =
+                |name: &str| env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned);
+            block_on(commands::meter::run(&args, &var, err))
+        }
+        Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
+        Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
+        Command::Schema => {
+            write!(shell.out, "{}", crate::budget::schema::json())?;
+            Ok(exit::PASS)
+        }
     }
 }
 
+/// The classifier, with the rules of the budget file that a run here would go by.
+fn classify(args: &commands::classify::Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let Shell { env, out, err } = shell;
+    let var = |name: &str| env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned);
+    let dir = std::env::current_dir()?;
+    let rules = match (&args.budget_file, &args.input) {
+        // Events from elsewhere are not this repository's.
+        (None, Some(_)) => Vec::new(),
+        (given, _) => inputs::working_tree_budget(given.as_deref(), &dir)?.rules,
+    };
+    let around = commands::classify::Around { env: &var, dir: &dir, stdin: &mut io::stdin() };
+    commands::classify::run(args, &rules, around, out, err)
+}
+
+/// One thread: a proxy on loopback is faster on one than on two, and nothing here computes for long.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}

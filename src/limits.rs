@@ -138,7 +138,10 @@ fn purses(event: &Event, workflow: Option<&str>, task: Task) -> Vec<String> {
     let plain = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
     let labelled = labels.iter().map(|label| Scope::Label(label.clone()));
     let all = plain.into_iter().chain(labelled);
-    all.filter_map(|scope| purse(&scope, event, workflow, task).ok()).collect()
+    let mut purses: Vec<String> = all.filter_map(|scope| purse(&scope, event, workflow, task).ok()).collect();
+    purses.sort();
+    purses.dedup();
+    purses
 }
 
 /// A limit as people name it: `monthly repo budget`, `total budget of pull request #17`.

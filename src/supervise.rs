@@ -42,6 +42,25 @@ pub struct Supervised {
     pub agent: Ended,
     /// What it spent.
     pub totals: Totals,
+    /// How far the meter had come when the agent ended.
+    pub phase: Phase,
+    /// The last text that the meter saw pass.
+    metered_text: Option<String>,
+}
+
+impl Supervised {
+    /// Whether the cap is what ended the work: the agent was given its last answer, or was stopped.
+    #[must_use]
+    pub fn capped(&self) -> bool {
+        matches!(self.phase, Phase::LastCall | Phase::Stopped) || self.totals.stopped_requests > 0
+    }
+
+    /// The agent's last words: what it printed, or else what the model last told it.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        let printed = Some(self.agent.said.text.clone()).filter(|text| !text.trim().is_empty());
+        printed.or_else(|| self.metered_text.clone())
+    }
 }
 
 /// The signals that cancel a run. Made before the hold is taken, so that none is missed.
@@ -83,14 +102,16 @@ pub async fn run(
     mut watch: impl FnMut(&Snapshot),
 ) -> Supervised {
     let end = wait(&mut agent, &meter, signals, &mut watch).await;
+    let phase = meter.snapshot().borrow().phase;
     meter.seal();
     let patience = match end {
         End::Cancelled(_) => Patience::HURRIED,
         End::Itself { .. } | End::Overstayed | End::TimeUp => Patience::GENTLE,
     };
     let agent = agent.end(patience).await;
+    let metered_text = meter.last_text();
     let totals = meter.drain(DRAIN).await;
-    Supervised { end, agent, totals }
+    Supervised { end, agent, totals, phase, metered_text }
 }
 
 async fn wait(

@@ -118,7 +118,10 @@ impl Baseline {
         let shadow = folder.join("shadow.git");
         make_shadow(&shadow, &shadow_config(format, &config), objects)?;
         copy_if_there(Path::new(os(index)), &shadow.join("index"))?;
-        copy_if_there(Path::new(os(exclude)), &shadow.join("info/exclude"))?;
+        let ignored = shadow.join("info/exclude");
+        copy_if_there(Path::new(os(exclude)), &ignored)?;
+        // Not by a pathspec: `git add` fails where one names a folder that is ignored already.
+        ignore_own_folder(&ignored)?;
         Ok(Some(Self {
             git: git.to_owned(),
             work_tree: PathBuf::from(os(work_tree)),
@@ -141,7 +144,7 @@ impl Baseline {
         if let Some(outcome) = self.too_large_to_read().await? {
             return Ok(outcome);
         }
-        let mut add = self.git(&["add", "--all", "--ignore-errors", "--", ":(top)", OWN_FOLDER]);
+        let mut add = self.git(&["add", "--all", "--ignore-errors", "--", ":(top)"]);
         // Adding a submodule would run git in it, with a configuration that is the agent's.
         add.args(self.submodules().await?);
         // A file that cannot be read is left out; the rest is still worth saving.
@@ -169,8 +172,7 @@ impl Baseline {
 
     /// Whether what changed is so large that git would spend minutes and gigabytes on it.
     async fn too_large_to_read(&self) -> Result<Option<PatchOutcome>, PatchError> {
-        let args =
-            ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", ":(top)", OWN_FOLDER];
+        let args = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", ":(top)"];
         let names = output(self.git(&args)).await?;
         let names: Vec<&[u8]> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
         let size = |name: &&[u8]| {
@@ -355,6 +357,12 @@ fn shadow_config(object_format: &[u8], settings: &[u8]) -> String {
 }
 
 /// Copies a file with its time, by which git tells whether the index is older than the files it lists.
+fn ignore_own_folder(exclude: &Path) -> Result<(), PatchError> {
+    let failed = |source| PatchError::Io { path: exclude.to_owned(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(exclude).map_err(failed)?;
+    file.write_all(b"\n/.tollgate/\n").map_err(failed)
+}
+
 fn copy_if_there(from: &Path, to: &Path) -> Result<(), PatchError> {
     let Ok(metadata) = std::fs::metadata(from) else { return Ok(()) };
     std::fs::copy(from, to).map_err(at(to))?;

@@ -3,6 +3,9 @@
 pub mod check;
 pub mod classify;
 pub mod cost;
+pub mod gate;
 pub mod init;
 pub mod ledger;
 pub mod meter;
+pub mod run;
+pub mod simulate;

@@ -41,7 +41,8 @@ pub struct Args {
 /// What a person can mend is a [`Failure`] with its exit code; anything else is tollgate's own failure.
 pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
     if args.simulate && (!args.command.is_empty() || !args.upstream.is_empty()) {
-        let message = "`--simulate` brings its own agent and provider: leave out CMD and `--upstream`, or `--simulate`";
+        let message =
+            "`--simulate` brings its own agent and provider: leave out CMD and `--upstream`, or `--simulate`";
         return Err(Failure::usage(message).into());
     }
     let request = pipeline::Request {
@@ -64,7 +65,9 @@ fn parse_task(text: &str) -> Result<Task, String> {
 pub fn parse_upstream(text: &str) -> Result<(Api, String), String> {
     match text.split_once('=') {
         Some(("anthropic", url)) if !url.is_empty() => Ok((Api::Anthropic, url.to_owned())),
-        Some((api, _)) if api != "anthropic" => Err(format!("`{api}` is not built yet: expected anthropic=URL")),
+        Some((api, _)) if api != "anthropic" => {
+            Err(format!("`{api}` is not built yet: expected anthropic=URL"))
+        }
         _ => Err("expected anthropic=URL".to_owned()),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::budget::BudgetLine;
-use crate::limits::Applied;
 use crate::ledger::Window;
+use crate::limits::Applied;
 
 fn usd(text: &str) -> Usd {
     text.parse().expect("an amount")

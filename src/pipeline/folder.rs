@@ -97,9 +97,8 @@ pub struct DeadRun {
 impl DeadRun {
     /// The text of its journal, as far as it was written.
     #[must_use]
-    pub fn journal(&self) -> String {
-        let bytes = fs::read(self.folder.join("journal")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+    pub fn journal(&self) -> Vec<u8> {
+        fs::read(self.folder.join("journal")).unwrap_or_default()
     }
 
     /// Its hold is settled now.
@@ -172,7 +171,7 @@ mod tests {
         let mut dead = dead_runs(state.path()).expect("readable");
         assert_eq!(dead.len(), 1);
         let dead = dead.pop().expect("one");
-        assert_eq!(dead.journal(), "x");
+        assert_eq!(dead.journal(), b"x");
         dead.finished().expect("written");
         assert!(dead_runs(state.path()).expect("readable").is_empty(), "settled");
     }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::budget::{self, Budget, LedgerChoice};
+use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE};
 use crate::cli::Shell;
-use crate::event::{self, Event, Kind};
 use crate::event::git::Git;
+use crate::event::{self, Event, Kind};
 use crate::exit::Failure;
 use crate::price::Table;
 
-/// Where the budget file lies in a repository.
-pub const BUDGET_FILE: &str = ".github/tollgate.yml";
 /// Where tollgate keeps its ledger and its runs, unless the budget file says otherwise.
 const STATE: &str = ".tollgate";
 
@@ -40,11 +38,14 @@ impl Inputs {
     ///
     /// # Errors
     /// A [`Failure`] with exit code 2 for an event or a budget file that cannot be used.
-    pub fn gather(shell: &mut Shell, event: Option<&Path>, budget_file: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn gather(
+        shell: &mut Shell,
+        event: Option<&Path>,
+        budget_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("the current folder cannot be told")?;
         let env = |name: &str| shell.var(name).map(str::to_owned);
-        let event =
-            event::source::current(&env, event, &here).map_err(|error| Failure::usage(error.to_string()))?;
+        let event = event::current(&env, event, &here).map_err(|error| Failure::usage(error.to_string()))?;
         let git = Git::find(&env, &here).ok();
         let top = git.as_ref().and_then(|git| git.line(&["rev-parse", "--show-toplevel"]));
         let root = top.map_or(here, PathBuf::from);
@@ -80,16 +81,41 @@ fn workflow_path(reference: &str) -> Option<String> {
 pub fn parse(text: &str, path: &str) -> anyhow::Result<Budget> {
     let budget = budget::parse(text, path).map_err(|errors| Failure::usage(errors.to_string()))?;
     let table = Table::embedded();
-    for (tier, model) in budget.models() {
+    for model in budget.models() {
         if table.find(model).is_none() {
             let message = format!(
-                "{path}: tiers.{tier}.model: `{model}` has no price, so no cap could hold for it\n\n\
+                "{path}: tiers: the model `{model}` has no price, so no cap could hold for it\n\n\
                  hint: write a model of the price table, such as claude-sonnet-5-5"
             );
             return Err(Failure::usage(message).into());
         }
     }
     Ok(budget)
+}
+
+/// The budget of the working tree at `root`, or of a named file; the built-in one where there is none.
+///
+/// # Errors
+/// A [`Failure`] with exit code 2 for a file that cannot be used.
+pub fn working_tree_budget(given: Option<&Path>, root: &Path) -> anyhow::Result<Budget> {
+    match read_budget(given, root)? {
+        Some((text, path)) => parse(&text, &path),
+        None => Ok(Budget::builtin()),
+    }
+}
+
+fn read_budget(given: Option<&Path>, root: &Path) -> anyhow::Result<Option<(String, String)>> {
+    let unreadable =
+        |path: &str, error| Failure::usage(format!("the budget file {path} cannot be read: {error}"));
+    let (path, shown) = match given {
+        Some(path) => (path.to_owned(), path.display().to_string()),
+        None => (root.join(BUDGET_FILE), BUDGET_FILE.to_owned()),
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((text, shown))),
+        Err(error) if error.kind() == ErrorKind::NotFound && given.is_none() => Ok(None),
+        Err(error) => Err(unreadable(&shown, error).into()),
+    }
 }
 
 /// The budget file's text, and how to call it.
@@ -103,29 +129,27 @@ fn find_budget(
     event: &Event,
     on_actions: bool,
 ) -> anyhow::Result<Option<(String, String)>> {
-    if let Some(path) = given {
-        let text = fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("the budget file {} cannot be read: {error}", path.display()))
-        })?;
-        return Ok(Some((text, path.display().to_string())));
+    if given.is_some() {
+        return read_budget(given, root);
     }
     let about_a_change = matches!(
         event.kind,
-        Kind::PullRequest | Kind::PullRequestTarget | Kind::IssueComment | Kind::ReviewComment | Kind::MergeGroup
+        Kind::PullRequest
+            | Kind::PullRequestTarget
+            | Kind::IssueComment
+            | Kind::ReviewComment
+            | Kind::MergeGroup
     );
     if on_actions && about_a_change {
         return from_default_branch(git, event);
     }
-    match fs::read_to_string(root.join(BUDGET_FILE)) {
-        Ok(text) => Ok(Some((text, BUDGET_FILE.to_owned()))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::usage(format!("{BUDGET_FILE} cannot be read: {error}")).into()),
-    }
+    read_budget(None, root)
 }
 
 fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Option<(String, String)>> {
     let branch = format!("refs/remotes/origin/{}", event.default_branch);
-    let commit = git.and_then(|git| git.line(&["rev-parse", "--verify", "--quiet", &format!("{branch}^{{commit}}")]));
+    let commit =
+        git.and_then(|git| git.line(&["rev-parse", "--verify", "--quiet", &format!("{branch}^{{commit}}")]));
     let (Some(git), Some(commit)) = (git, commit) else {
         let message = format!(
             "the budget file is read from the default branch, and this checkout does not have \
@@ -138,7 +162,8 @@ fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Optio
         return Ok(None);
     }
     let text = git.run(&["cat-file", "blob", &format!("{commit}:{BUDGET_FILE}")])?;
-    let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
+    let text =
+        String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
     let short = commit.get(..12).unwrap_or(&commit);
     Ok(Some((text, format!("{BUDGET_FILE} at {short}"))))
 }

@@ -173,7 +173,9 @@ fn messages(body: &Value) -> Verdict {
             // Claude Code speaks to newer models in the middle of a conversation like this.
             Some("system") => &["text"],
             _ => {
-                return Err(format!("messages.{index}.role: Input should be 'user', 'assistant' or 'system'"));
+                return Err(format!(
+                    "messages.{index}.role: Input should be 'user', 'assistant' or 'system'"
+                ));
             }
         };
         if index == 0 && message["role"] != "user" {

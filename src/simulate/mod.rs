@@ -8,6 +8,7 @@
 pub mod agent;
 mod answer;
 mod check;
+mod demo;
 mod messages;
 mod prompt;
 mod provider;

@@ -114,7 +114,10 @@ fn the_table_names_every_module_and_no_other() {
 fn the_reader_of_imports_sees_them() {
     assert_eq!(imports("use crate::money::Usd;"), ["money"]);
     assert_eq!(imports("let x = crate::ledger::Window { start };"), ["ledger"]);
-    assert_eq!(imports("use crate::{money::Usd, ledger, tokens::{Counts, Usage}};"), ["money", "ledger", "tokens"]);
+    assert_eq!(
+        imports("use crate::{money::Usd, ledger, tokens::{Counts, Usage}};"),
+        ["money", "ledger", "tokens"]
+    );
     assert_eq!(imports("    // crate::meter is elsewhere"), Vec::<String>::new());
 }
 
@@ -174,7 +177,8 @@ fn imports(line: &str) -> Vec<String> {
     if line.trim_start().starts_with("//") {
         return Vec::new();
     }
-    let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let name =
+        |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
     let mut found = Vec::new();
     for (_, rest) in line.match_indices("crate::").map(|(at, text)| (at, &line[at + text.len()..])) {
         match rest.strip_prefix('{') {

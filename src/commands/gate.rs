@@ -1,0 +1,73 @@
+//! `tollgate gate`: are this event's budgets within their limits? For a required check that runs no agent.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::classify;
+use crate::cli::Shell;
+use crate::exit;
+use crate::gate;
+use crate::ledger::Balance;
+use crate::ledger::store::{Options, Store, StoreError};
+use crate::limits;
+use crate::pipeline::books;
+use crate::pipeline::inputs::Inputs;
+
+/// Say whether this event's budgets are within their limits; runs no agent.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The budget file, instead of .github/tollgate.yml
+    #[arg(long, value_name = "FILE")]
+    budget_file: Option<PathBuf>,
+    /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// The books of simulated runs
+    #[arg(long)]
+    simulate: bool,
+}
+
+/// Reads the ledger and says where each budget stands. Writes nothing.
+///
+/// # Errors
+/// A [`crate::exit::Failure`] for a budget file, an event or a ledger that cannot be used.
+pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let inputs = Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref())?;
+    let class = classify::classify(&inputs.event, &inputs.budget.rules);
+    let workflow = inputs.workflow.as_deref();
+    let limits = limits::apply(&inputs.budget, &inputs.event, workflow, class.task, Timestamp::now());
+    let namespace = args.simulate.then(|| "simulate".to_owned());
+    let balances = match Store::open_existing(&inputs.state, Options { namespace, ..Options::default() }) {
+        Ok(store) => store.balances(&limits.for_ledger()).map_err(books::unavailable)?,
+        // No run has spent anything yet.
+        Err(StoreError::Missing(_)) => limits.for_ledger().into_iter().map(untouched).collect(),
+        Err(error) => return Err(books::unavailable(error)),
+    };
+    let gate = gate::standing(&inputs.budget, &limits, &balances);
+    for balance in &balances {
+        let held = match balance.held {
+            crate::money::Usd::ZERO => String::new(),
+            held => format!(", {} held by runs under way", held.shown()),
+        };
+        writeln!(
+            shell.out,
+            "{}: {} of {} spent{held}",
+            limits::name(&balance.limit),
+            balance.settled.shown(),
+            balance.limit.usd.shown()
+        )?;
+    }
+    for skipped in &limits.skipped {
+        writeln!(shell.out, "not checked: {skipped}")?;
+    }
+    writeln!(shell.out, "{}: {}", gate.verdict.as_str(), gate.reason)?;
+    if let (Some(hint), true) = (&gate.hint, gate.code != exit::PASS) {
+        writeln!(shell.err, "\nhint: {hint}")?;
+    }
+    Ok(gate.code)
+}
+
+fn untouched(limit: crate::ledger::Limit) -> Balance {
+    Balance { limit, settled: crate::money::Usd::ZERO, held: crate::money::Usd::ZERO }
+}

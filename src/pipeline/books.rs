@@ -1,0 +1,152 @@
+//! The run's dealings with the ledger: what dead runs left, the hold, the settlement.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+
+use super::folder::{self, DeadRun};
+use crate::classify::Class;
+use crate::cli::Shell;
+use crate::event::Event;
+use crate::exit::Failure;
+use crate::id::RunKey;
+use crate::ledger::store::{Options, Store, StoreError};
+use crate::ledger::{About, ModelSpend, Request, Spend};
+use crate::limits::Limits;
+use crate::meter::{Totals, journal};
+use crate::money::Usd;
+use crate::route::Route;
+
+/// How long a hold outlives its run's time limit: time to drain, to settle, and to be late.
+const LEASE_MARGIN: Duration = Duration::from_secs(15 * 60);
+/// The namespace of simulated runs: play money never touches the real books.
+const SIMULATED: &str = "simulate";
+
+/// Opens the ledger, and settles what runs that died before they settled have left.
+///
+/// # Errors
+/// When the ledger cannot be used, as a [`Failure`] with exit code 6.
+pub fn open(state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<Store> {
+    let namespace = simulate.then(|| SIMULATED.to_owned());
+    let options = Options { namespace, ..Options::default() };
+    let store = Store::open(state, options).map_err(unavailable)?;
+    for dead in folder::dead_runs(&runs(state, simulate))? {
+        let note = settle_dead(&store, dead)?;
+        writeln!(shell.err, "note: {note}")?;
+    }
+    for hold in store.sweep().map_err(unavailable)? {
+        writeln!(shell.err, "note: hold {hold} expired before its run settled it, so all of it is charged")?;
+    }
+    Ok(store)
+}
+
+/// Where the folders of runs lie: simulated ones beside their own ledger.
+#[must_use]
+pub fn runs(state: &Path, simulate: bool) -> std::path::PathBuf {
+    if simulate { state.join(SIMULATED) } else { state.to_owned() }
+}
+
+/// The ledger failed: a [`Failure`] with exit code 6.
+pub fn unavailable(error: StoreError) -> anyhow::Error {
+    Failure::ledger(error.to_string()).into()
+}
+
+/// Charges a dead run: by its journal where nobody else could have written that, else its whole hold.
+fn settle_dead(store: &Store, dead: DeadRun) -> anyhow::Result<String> {
+    let id = dead.record.hold.clone();
+    let journal = journal::recover(&dead.journal());
+    let evidence = match &journal {
+        Ok(recovered) if dead.record.journal_is_proof => Some(evidence(recovered)),
+        _ => None,
+    };
+    let note = match store.expire(&id, evidence.as_ref()) {
+        Ok(settlement) => {
+            let charged = settlement.spend.usd.shown();
+            let seen = match (&evidence, &journal) {
+                (Some(_), _) => "as its journal proves".to_owned(),
+                (None, Ok(recovered)) => {
+                    format!(
+                        "all of its hold, because its journal ({} at most) is no proof",
+                        recovered.charge().shown()
+                    )
+                }
+                (None, Err(damage)) => format!("all of its hold, because {damage}"),
+            };
+            format!("run {id} died before it settled; it is charged {charged}, {seen}")
+        }
+        // Somebody has closed the hold already, or the run died before it was granted one.
+        Err(error) if !error.is_unavailable() => format!("run {id} died and owes nothing: {error}"),
+        Err(error) => return Err(unavailable(error)),
+    };
+    dead.finished().context("the folder of a dead run cannot be written")?;
+    Ok(note)
+}
+
+fn evidence(recovered: &journal::Recovered) -> Spend {
+    let mut spend = spend(&recovered.totals);
+    spend.usd += recovered.in_flight_worst;
+    spend.estimated += recovered.in_flight_worst;
+    spend
+}
+
+/// What a run spent, in the ledger's terms.
+#[must_use]
+pub fn spend(totals: &Totals) -> Spend {
+    let models = totals.by_model.iter().map(|(model, used)| ModelSpend {
+        model: model.to_string(),
+        usd: used.usd,
+        requests: used.requests,
+        tokens: used.counts,
+    });
+    Spend { usd: totals.settled, estimated: totals.estimated, models: models.collect() }
+}
+
+/// What a run asks of the ledger.
+#[must_use]
+pub fn request(
+    key: &RunKey,
+    route: &Route,
+    least: Usd,
+    limits: &Limits,
+    event: &Event,
+    class: &Class,
+    workflow: Option<&str>,
+) -> Request {
+    let lease =
+        SignedDuration::try_from(route.timeout + LEASE_MARGIN).unwrap_or(SignedDuration::from_hours(6));
+    Request {
+        hold: key.hold_id(),
+        claim: crate::id::random_hex(16),
+        want: route.cap,
+        least: least.min(route.cap),
+        limits: limits.for_ledger(),
+        purses: limits.purses.clone(),
+        expires: Timestamp::now().checked_add(lease).unwrap_or(Timestamp::MAX),
+        about: About {
+            task: class.task.to_string(),
+            tier: route.tier.to_string(),
+            model: route.model.to_string(),
+            actor: event.actor.login.clone(),
+            pr: event.change.as_ref().and_then(|change| change.number),
+            workflow: workflow.map(str::to_owned),
+        },
+    }
+}
+
+/// The identity of this run.
+#[must_use]
+pub fn key(shell: &Shell, event: &Event, nonce: &str) -> RunKey {
+    let var = |name: &str, otherwise: &str| shell.var(name).unwrap_or(otherwise).to_owned();
+    let host = shell.var("GITHUB_SERVER_URL").map_or("local", |url| url.rsplit('/').next().unwrap_or(url));
+    RunKey {
+        host: host.to_owned(),
+        repository: event.repository_id.map_or_else(|| event.repository.clone(), |id| id.to_string()),
+        run: var("GITHUB_RUN_ID", "local"),
+        attempt: shell.var("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()).unwrap_or(1),
+        job: var("GITHUB_JOB", "local"),
+        nonce: nonce.to_owned(),
+    }
+}

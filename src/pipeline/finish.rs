@@ -1,0 +1,382 @@
+//! What is said of a run and saved from it: announcements, the live meter, results, the report.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::inputs::Inputs;
+use super::{Request, books};
+use crate::agent::output::Log;
+use crate::agent::patch::{Baseline, PatchOutcome};
+use crate::agent::preset::find_program;
+use crate::budget::{Deliver, Mode};
+use crate::classify::Class;
+use crate::cli::Shell;
+use crate::gate::Gate;
+use crate::ledger::Balance;
+use crate::ledger::event::Kind;
+use crate::ledger::store::Store;
+use crate::limits::{self, Limits};
+use crate::meter::{Snapshot, Totals};
+use crate::money::Usd;
+use crate::report::alerts::Alerts;
+use crate::report::annotations::{self, Level};
+use crate::report::live::{Bar, Lines};
+use crate::report::{
+    BudgetState, Files, PurseTotal, Run, Served, comment, json, logline, outputs, summary, terminal,
+};
+use crate::route::Route;
+use crate::savings::Savings;
+
+/// What every stage knows of the run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Story<'a> {
+    /// What was asked for.
+    pub(super) request: &'a Request,
+    /// What it starts from.
+    pub(super) inputs: &'a Inputs,
+    /// The class of the work.
+    pub(super) class: &'a Class,
+    /// The limits that apply.
+    pub(super) limits: &'a Limits,
+    /// When it began.
+    pub(super) started: Timestamp,
+}
+
+/// Says what is about to happen.
+///
+/// # Errors
+/// When nobody can be told.
+pub(super) fn announce(
+    story: &Story<'_>,
+    route: &Route,
+    cap: Usd,
+    isolation: &str,
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    let class = story.class;
+    writeln!(
+        shell.err,
+        "tollgate: {} at {} stakes ({} % sure){}",
+        class.task,
+        class.stakes,
+        class.confidence,
+        class.reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default(),
+    )?;
+    let tokens =
+        route.fresh_tokens.map(|tokens| format!(", {} new tokens", crate::money::group(tokens.into())));
+    let minutes = route.timeout.as_secs().div_ceil(60);
+    writeln!(
+        shell.err,
+        "tollgate: {} tier, {}, cap {}{}, {minutes} min; {}",
+        route.tier,
+        route.model,
+        cap.shown(),
+        tokens.unwrap_or_default(),
+        route.reason,
+    )?;
+    writeln!(shell.err, "tollgate: isolation {isolation}")?;
+    Ok(())
+}
+
+/// The live meter: a bar on a terminal, lines elsewhere, annotations at the alert thresholds.
+pub(super) struct Live {
+    bar: Option<Bar>,
+    lines: Lines,
+    alerts: Alerts,
+    log: Log,
+    on_actions: bool,
+}
+
+impl Live {
+    /// A live meter that writes to the agent's log.
+    #[must_use]
+    pub(super) fn new(story: &Story<'_>, cap: Usd, balances: &[Balance], log: Log, bar: Option<Bar>) -> Self {
+        let budgets = budget_states(balances);
+        Self {
+            bar,
+            lines: Lines::new(cap),
+            alerts: Alerts::new(&story.inputs.budget.alerts, &budgets, cap),
+            log,
+            on_actions: story.inputs.on_actions,
+        }
+    }
+
+    /// The meter has moved.
+    pub(super) fn on(&mut self, snapshot: &Snapshot) {
+        match &self.bar {
+            Some(bar) => bar.on(snapshot),
+            None => {
+                if let Some(line) = self.lines.on(snapshot) {
+                    self.log.own(&line);
+                }
+            }
+        }
+        for alert in self.alerts.on(snapshot.settled) {
+            if self.on_actions {
+                self.log.own(&annotations::command(Level::Warning, "Agent cost", &alert));
+            } else if self.bar.is_none() {
+                self.log.own(&format!("warning: {alert}"));
+            }
+        }
+    }
+
+    /// The run is over.
+    pub(super) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.end();
+        }
+    }
+}
+
+/// A bar where a person looks on, and nothing else reads the stream.
+#[must_use]
+pub(super) fn bar(story: &Story<'_>, cap: Usd) -> Option<Bar> {
+    let watched = std::io::stderr().is_terminal() && !story.inputs.on_actions;
+    watched.then(|| Bar::new(cap))
+}
+
+/// Where the agent's output goes: above the bar, where there is one.
+pub(super) struct AboveBar(pub Bar);
+
+impl Write for AboveBar {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.suspend(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// Notes the working tree as it is before the agent starts.
+pub(super) async fn before(inputs: &Inputs, shell: &Shell, folder: &Path) -> Result<Baseline, PatchOutcome> {
+    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    match find_program("git", &path) {
+        Some(git) => Baseline::take(&git, &inputs.root, folder).await,
+        None => Err(PatchOutcome::NotARepository),
+    }
+}
+
+/// What the agent left behind.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    /// Its last text.
+    pub(super) text: Option<String>,
+    /// Where that is.
+    pub(super) result: Option<PathBuf>,
+    /// Where its work is.
+    pub(super) patch: Option<PathBuf>,
+    /// What is worth knowing of it.
+    pub(super) notes: Vec<String>,
+}
+
+/// Saves the agent's last text and its uncommitted work in the run's folder.
+pub(super) async fn save(
+    story: &Story<'_>,
+    text: Option<String>,
+    baseline: Result<Baseline, PatchOutcome>,
+    folder: &Path,
+) -> Saved {
+    let mut saved = Saved::default();
+    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
+        let path = folder.join("result.md");
+        match fs::write(&path, &text) {
+            Ok(()) => saved.result = Some(path),
+            Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
+        }
+        saved.text = Some(text);
+    }
+    let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
+    if deliver == Some(&Deliver::Off) {
+        return saved;
+    }
+    let outcome = match baseline {
+        Ok(baseline) => baseline.save().await,
+        Err(outcome) => outcome,
+    };
+    match outcome {
+        PatchOutcome::Saved { path, .. } => saved.patch = Some(path),
+        PatchOutcome::TooLarge { list, files } => saved.notes.push(format!(
+            "the agent's work is too large for a patch; its {files} files are listed in {}",
+            list.display()
+        )),
+        PatchOutcome::Failed(why) => saved.notes.push(format!("the agent's work could not be saved: {why}")),
+        PatchOutcome::Nothing | PatchOutcome::NotARepository => {}
+    }
+    saved
+}
+
+/// Budgets with their names.
+#[must_use]
+pub(super) fn budget_states(balances: &[Balance]) -> Vec<BudgetState> {
+    let named =
+        |balance: &Balance| BudgetState { name: limits::name(&balance.limit), balance: balance.clone() };
+    balances.iter().map(named).collect()
+}
+
+/// What a report says of a run that took place, besides the story.
+pub(super) struct Facts {
+    /// What served it; `None` where nothing was run.
+    pub(super) served: Option<Served>,
+    /// What it used.
+    pub(super) totals: Totals,
+    /// The budgets afterwards.
+    pub(super) balances: Vec<Balance>,
+    /// What the pull request has cost.
+    pub(super) pull_request: Option<PurseTotal>,
+    /// What was saved.
+    pub(super) savings: Savings,
+    /// How long it took.
+    pub(super) took: Duration,
+    /// What the agent left behind.
+    pub(super) saved: Saved,
+    /// The run's folder.
+    pub(super) folder: Option<PathBuf>,
+}
+
+/// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
+///
+/// # Errors
+/// When a result cannot be written. The verdict stands whatever happens here.
+pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<()> {
+    let run = run_of(story, gate, facts);
+    let summary_json = json::render(&run);
+    let text = format!("{summary_json:#}\n");
+    if let Some(folder) = &run.files.folder {
+        let folder = Path::new(folder);
+        fs::write(folder.join("summary.json"), &text).context("the summary cannot be written")?;
+        fs::write(folder.join("cost.jsonl"), logline::json(&run) + "\n")
+            .context("the cost line cannot be written")?;
+    }
+    if let Some(path) = &story.request.summary_json {
+        fs::write(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    if story.inputs.on_actions {
+        on_actions(&run, shell)?;
+    }
+    let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
+    writeln!(shell.err, "\n{}", terminal::render(&run, None))?;
+    writeln!(shell.err, "{}", logline::logfmt(&run))?;
+    writeln!(shell.out, "{}", comment::render(&run, "default", run_id))?;
+    shell.out.flush()?;
+    Ok(())
+}
+
+/// Step outputs and the job summary, where the runner has files for them; a failing verdict as annotation.
+fn on_actions(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
+    if let Some(path) = shell.var("GITHUB_STEP_SUMMARY") {
+        append(Path::new(path), &summary::render(run)).context("the job summary cannot be written")?;
+    }
+    if let Some(path) = shell.var("GITHUB_OUTPUT") {
+        let text = outputs::render(&outputs::entries(run), || crate::id::random_hex(16));
+        append(Path::new(path), &text).context("the step outputs cannot be written")?;
+    }
+    let level = match run.gate.verdict {
+        crate::outcome::Verdict::Pass => return Ok(()),
+        crate::outcome::Verdict::Warn => Level::Warning,
+        crate::outcome::Verdict::Fail => Level::Error,
+    };
+    writeln!(shell.err, "{}", annotations::command(level, "Agent cost", &run.gate.reason))?;
+    Ok(())
+}
+
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
+    let inputs = story.inputs;
+    let shown = |path: &PathBuf| path.display().to_string();
+    let mut notes = facts.saved.notes;
+    notes.extend(facts.totals.notes.iter().cloned());
+    Run {
+        repository: inputs.event.repository.clone(),
+        pr: inputs.event.change.as_ref().and_then(|change| change.number),
+        started: story.started,
+        timezone: inputs.budget.timezone.clone(),
+        took: facts.took,
+        simulated: story.request.simulate,
+        enforced: inputs.budget.mode == Mode::Enforce,
+        class: story.class.clone(),
+        served: facts.served,
+        totals: facts.totals,
+        budgets: budget_states(&facts.balances),
+        skipped: story.limits.skipped.clone(),
+        pull_request: facts.pull_request,
+        savings: facts.savings,
+        gate: gate.clone(),
+        result: facts.saved.text,
+        result_in_comment: inputs.budget.result_in_comment,
+        public: inputs.event.public,
+        budget_file: inputs.budget.path.clone(),
+        notes,
+        files: Files {
+            folder: facts.folder.as_ref().map(shown),
+            result: facts.saved.result.as_ref().map(shown),
+            patch: facts.saved.patch.as_ref().map(shown),
+            summary: facts.folder.as_ref().map(|folder| shown(&folder.join("summary.json"))),
+        },
+    }
+}
+
+/// What a pull request has cost in all its runs, read from the ledger's events.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Result<Option<PurseTotal>> {
+    let Some(number) = inputs.event.change.as_ref().and_then(|change| change.number) else { return Ok(None) };
+    let purse = format!("pr:{number}");
+    let mut spends = BTreeMap::new();
+    for event in store.events(None).map_err(books::unavailable)? {
+        let event = event.map_err(books::unavailable)?;
+        let (spend, of) = match event.kind {
+            Kind::Settle(settle) => (settle.spend, settle.of),
+            Kind::Expire(expire) => (expire.spend, expire.of),
+            // A correction says the true spend, which takes the place of what was said before.
+            Kind::Adjust(adjust) => (adjust.spend, adjust.of),
+            Kind::Reserve(_) | Kind::Void(_) => continue,
+        };
+        if of.purses.contains(&purse) {
+            spends.insert(event.hold, spend);
+        }
+    }
+    let mut total = PurseTotal { runs: spends.len() as u64, ..PurseTotal::default() };
+    for spend in spends.values() {
+        total.usd += spend.usd;
+        for model in &spend.models {
+            total.prompt += model.tokens.prompt();
+            total.cache_read += model.tokens.cache_read;
+            total.output += model.tokens.output;
+        }
+    }
+    Ok(Some(total))
+}
+
+/// Nothing was run, because a budget refused it.
+///
+/// # Errors
+/// When a result cannot be written.
+pub(super) fn refused(
+    story: &Story<'_>,
+    gate: &Gate,
+    balances: &[Balance],
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    let facts = Facts {
+        served: None,
+        totals: Totals::default(),
+        balances: balances.to_vec(),
+        pull_request: None,
+        savings: Savings::default(),
+        took: Duration::ZERO,
+        saved: Saved::default(),
+        folder: None,
+    };
+    report(story, gate, facts, shell)
+}

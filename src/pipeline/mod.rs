@@ -1,0 +1,313 @@
+//! The whole story of a run, one line a stage.
+//!
+//! ```text
+//! event + budget file ─▶ classify ─▶ route ─▶ reserve ─▶ run the agent through the meter ─▶ settle ─▶ report ─▶ gate
+//! ```
+
+pub mod books;
+mod finish;
+pub mod folder;
+pub mod inputs;
+mod prompt;
+mod start;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use rustix::process::Signal;
+
+use crate::agent::process::harden;
+use crate::budget::{FailOr, LedgerError};
+use crate::classify::Class;
+use crate::cli::Shell;
+use crate::exit::{self, Failure};
+use crate::gate::{self, AgentEnd, Ending, Ran};
+use crate::id::HoldId;
+use crate::ledger::store::Store;
+use crate::ledger::{Answer, Balance};
+use crate::limits;
+use crate::money::Usd;
+use crate::price::{Table, When};
+use crate::report::Served;
+use crate::route::{self, Route, Routed};
+use crate::savings;
+use crate::supervise::{self, End, Signals, Supervised};
+use crate::task::Task;
+
+use finish::{Facts, Live, Saved, Story};
+use folder::{Record, RunFolder};
+use inputs::Inputs;
+use start::{Start, Upstream};
+
+/// What `tollgate run` is asked for.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The task, where the user says it.
+    pub task: Option<Task>,
+    /// Use the embedded provider and the built-in agent.
+    pub simulate: bool,
+    /// The budget file, where it is not the usual one.
+    pub budget_file: Option<PathBuf>,
+    /// The event's payload, where it is not the usual one.
+    pub event: Option<PathBuf>,
+    /// The provider's base URL, where it is not the usual one.
+    pub upstream: Option<String>,
+    /// Where to write the summary as JSON.
+    pub summary_json: Option<PathBuf>,
+    /// The agent's command line; empty for the budget file's preset.
+    pub command: Vec<OsString>,
+}
+
+/// Runs the main job and returns the exit code.
+///
+/// # Errors
+/// What a person can mend is a [`Failure`] with its exit code; anything else is tollgate's own failure.
+pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
+    // From here on a signal is noticed, not fatal: what is held gets settled.
+    let mut signals = Signals::catch().context("signals cannot be caught")?;
+    let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    let class = classify(&request, &inputs);
+    let now = Timestamp::now();
+    let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
+    let Some(upstream) = upstream(&request, &inputs, shell).await? else { return Ok(exit::PASS) };
+
+    let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
+    let store = match books::open(&inputs.state, request.simulate, shell) {
+        Ok(store) => store,
+        Err(error) => return without_ledger(error, &inputs, shell),
+    };
+    let balances = match store.balances(&limits.for_ledger()) {
+        Ok(balances) => balances,
+        Err(error) => return without_ledger(books::unavailable(error), &inputs, shell),
+    };
+    let route = match route::route(&class, &inputs.budget, &balances) {
+        Routed::Run(route) => route,
+        Routed::Refused { by, least } => return refuse(&story, &by, least, &balances, shell),
+    };
+    let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
+        .context("the run's folder cannot be made")?;
+    let held = match hold(&store, &story, &route, &folder, shell)? {
+        Ok(held) => Held { balances: balances.clone(), ..held },
+        Err((by, least)) => return refuse(&story, &by, least, &balances, shell),
+    };
+    let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
+    conclude(&story, &store, &route, &held, &folder, run, shell)
+}
+
+/// The class of the work; a task that the user names needs no guessing, its stakes do.
+fn classify(request: &Request, inputs: &Inputs) -> Class {
+    let mut class = crate::classify::classify(&inputs.event, &inputs.budget.rules);
+    if let Some(task) = request.task
+        && task != class.task
+    {
+        class.reasons.insert(0, format!("--task says {task}"));
+        class.task = task;
+    }
+    class
+}
+
+/// The provider, or nothing where there is no key and the policy lets that pass.
+async fn upstream(request: &Request, inputs: &Inputs, shell: &mut Shell) -> anyhow::Result<Option<Upstream>> {
+    if request.simulate {
+        return Upstream::simulated().await.map(Some);
+    }
+    if let Some(upstream) = Upstream::from_environment(shell, request.upstream.as_deref()) {
+        return Ok(Some(upstream));
+    }
+    let fork = inputs.event.change.as_ref().is_some_and(|change| change.fork);
+    let keyless = fork || inputs.event.actor.login == "dependabot[bot]";
+    if keyless && inputs.budget.on.no_key == FailOr::Pass {
+        writeln!(
+            shell.err,
+            "note: forks and Dependabot get no key, so no agent is run and nothing is spent; the check passes\n\n\
+             hint: `on: {{ no_key: fail }}` in the budget file makes this fail"
+        )?;
+        return Ok(None);
+    }
+    let message = "there is no key for the provider: ANTHROPIC_API_KEY is not set\n\n\
+                   hint: set it (the agent will not see it), or try `tollgate run --simulate`, which needs none";
+    Err(Failure::usage(message).into())
+}
+
+/// The ledger failed before anything was spent. The agent is never run uncounted.
+fn without_ledger(error: anyhow::Error, inputs: &Inputs, shell: &mut Shell) -> anyhow::Result<u8> {
+    if inputs.budget.on.ledger_error == LedgerError::Skip {
+        writeln!(shell.err, "warning: {error:#}\n\nnote: the agent is not run, and the check passes")?;
+        return Ok(exit::PASS);
+    }
+    Err(error)
+}
+
+/// A hold that was granted.
+struct Held {
+    id: HoldId,
+    cap: Usd,
+    cut_by: Option<Balance>,
+    /// The budgets before this run.
+    balances: Vec<Balance>,
+}
+
+/// Takes the hold; the inner error is the budget that refuses it, and the least a run needs.
+fn hold(
+    store: &Store,
+    story: &Story<'_>,
+    route: &Route,
+    folder: &RunFolder,
+    shell: &Shell,
+) -> anyhow::Result<Result<Held, (Balance, Usd)>> {
+    let inputs = story.inputs;
+    let key = books::key(shell, &inputs.event, folder.nonce());
+    // Remembered before it is asked for: a hold that is granted to a process that dies is found again.
+    folder.remember(&Record {
+        hold: key.hold_id(),
+        started: story.started,
+        // The built-in agent writes no files; any other could have written the journal.
+        journal_is_proof: story.request.simulate,
+        finished: false,
+    })?;
+    let least = inputs.budget.on.min_run_usd;
+    let workflow = inputs.workflow.as_deref();
+    let request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
+    match store.reserve(&request).map_err(books::unavailable)? {
+        Answer::Granted { cap, cut_by } => {
+            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new() }))
+        }
+        Answer::Refused { by } => {
+            finish_record(folder, story, &request.hold)?;
+            Ok(Err((by, least)))
+        }
+    }
+}
+
+fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::io::Result<()> {
+    folder.remember(&Record {
+        hold: hold.clone(),
+        started: story.started,
+        journal_is_proof: story.request.simulate,
+        finished: true,
+    })
+}
+
+/// A budget has too little left: nothing is run.
+fn refuse(
+    story: &Story<'_>,
+    by: &Balance,
+    least: Usd,
+    balances: &[Balance],
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let gate =
+        gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
+    finish::refused(story, &gate, balances, shell)?;
+    Ok(gate.code)
+}
+
+/// What became of a run that was started.
+struct Spent {
+    supervised: Supervised,
+    took: Duration,
+    saved: Saved,
+}
+
+/// Runs the agent through the meter until it is over.
+async fn spend(
+    story: &Story<'_>,
+    route: &Route,
+    held: &Held,
+    upstream: &Upstream,
+    folder: &RunFolder,
+    signals: &mut Signals,
+    shell: &mut Shell,
+) -> anyhow::Result<Spent> {
+    let began = Instant::now();
+    let inputs = story.inputs;
+    let exe = std::env::current_exe().context("tollgate's own program cannot be found")?;
+    let choice = start::choice(story, route, &exe);
+    let isolation = harden().await.to_string();
+    let baseline = finish::before(inputs, shell, folder.path()).await;
+    let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
+    let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
+    let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
+    finish::announce(story, route, held.cap, &isolation, shell)?;
+    let bar = finish::bar(story, held.cap);
+    let log = start::log(bar.clone(), inputs.on_actions);
+    let running = start::agent(&start, launch, inputs, shell, meter.token(), &log)?;
+    let mut live = Live::new(story, held.cap, &held.balances, log.clone(), bar);
+    let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
+    live.end();
+    log.close();
+    let saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
+    Ok(Spent { supervised, took: began.elapsed(), saved })
+}
+
+/// Settles, decides, reports: whatever became of the run, its hold does not stay open.
+fn conclude(
+    story: &Story<'_>,
+    store: &Store,
+    route: &Route,
+    held: &Held,
+    folder: &RunFolder,
+    run: anyhow::Result<Spent>,
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let spent = match run {
+        Ok(spent) => spent,
+        Err(error) => {
+            // Nothing was started, so nothing was forwarded.
+            store.void(&held.id, "the agent could not be started").map_err(books::unavailable)?;
+            finish_record(folder, story, &held.id)?;
+            return Err(error);
+        }
+    };
+    let Spent { supervised, took, saved } = spent;
+    let totals = &supervised.totals;
+    let settlement = store.settle(&held.id, &books::spend(totals)).map_err(books::unavailable)?;
+    finish_record(folder, story, &held.id)?;
+    let ran = Ran {
+        agent: agent_end(supervised.end),
+        cap: held.cap,
+        spent: settlement.spend.usd,
+        capped: supervised.capped(),
+        cut_by: held.cut_by.as_ref().map(|balance| &balance.limit),
+        requests: totals.requests,
+        overrun: totals.overrun.as_deref(),
+        balances: &settlement.balances,
+    };
+    let gate = gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Ran(ran));
+    let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
+    let when = When::Around(story.started);
+    let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
+    let served = Served {
+        hold: held.id.clone(),
+        tier: route.tier,
+        model: route.model.clone(),
+        reason: route.reason.clone(),
+        cap: held.cap,
+    };
+    let facts = Facts {
+        served: Some(served),
+        pull_request: finish::pull_request_total(store, story.inputs)?,
+        balances: settlement.balances,
+        savings,
+        took,
+        saved,
+        folder: Some(folder.path().to_owned()),
+        totals: supervised.totals,
+    };
+    finish::report(story, &gate, facts, shell)?;
+    Ok(gate.code)
+}
+
+fn agent_end(end: End) -> AgentEnd {
+    match end {
+        End::Itself { success: true } => AgentEnd::Fine,
+        End::Itself { success: false } | End::Overstayed => AgentEnd::Failed,
+        End::TimeUp => AgentEnd::TimedOut,
+        End::Cancelled(Signal::INT) => AgentEnd::Cancelled(exit::INTERRUPTED),
+        End::Cancelled(_) => AgentEnd::Cancelled(exit::TERMINATED),
+    }
+}

@@ -1,0 +1,233 @@
+//! Starting the meter and the agent behind it.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use super::finish::{AboveBar, Story};
+use super::inputs::Inputs;
+use super::prompt;
+use crate::agent::environment::{self, EnvSpec, Identity};
+use crate::agent::output::{Log, Redactor};
+use crate::agent::preset::{self, Choice, Launch, Wiring};
+use crate::agent::process::{self, Running, Spec};
+use crate::budget::{self, Budget, Mode, Preset};
+use crate::cli::Shell;
+use crate::exit::Failure;
+use crate::meter::{self, Allowance, Config, Meter, Policy};
+use crate::money::Usd;
+use crate::price::{Table, When};
+use crate::report::live::Bar;
+use crate::route::Route;
+use crate::simulate;
+use crate::task::Tier;
+use crate::tokens::Terms;
+
+/// Where Anthropic's API is, unless somebody says otherwise.
+const ANTHROPIC: &str = "https://api.anthropic.com";
+
+/// The provider that a run spends at.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// Its base URL.
+    pub(super) url: String,
+    /// The key it wants.
+    pub(super) key: String,
+}
+
+impl Upstream {
+    /// The provider the user has a key for; `None` without a key.
+    #[must_use]
+    pub(super) fn from_environment(shell: &Shell, given: Option<&str>) -> Option<Self> {
+        let key = shell.var("ANTHROPIC_API_KEY")?.to_owned();
+        let url = given.or_else(|| shell.var("TOLLGATE_UPSTREAM_ANTHROPIC")).unwrap_or(ANTHROPIC);
+        Some(Self { url: url.to_owned(), key })
+    }
+
+    /// The embedded provider, serving until the program ends.
+    ///
+    /// # Errors
+    /// When no loopback port can be had.
+    pub async fn simulated() -> anyhow::Result<Self> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let provider = simulate::Provider::new(simulate::Script::demo());
+        tokio::spawn(provider.serve(listener, std::future::pending()));
+        Ok(Self { url, key: "simulated".to_owned() })
+    }
+}
+
+/// Starts the meter for one run.
+///
+/// # Errors
+/// When no loopback port can be had, or the upstream is not one requests may go to.
+pub(super) async fn meter(
+    upstream: &Upstream,
+    route: &Route,
+    cap: Usd,
+    budget: &Budget,
+    folder: &Path,
+) -> anyhow::Result<Meter> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
+    let url = meter::Upstream::parse(&upstream.url).map_err(|error| Failure::usage(error.to_string()))?;
+    let config = Config {
+        upstream: url,
+        key: meter::Secret::new(upstream.key.clone()),
+        table: Table::embedded(),
+        clock: Timestamp::now,
+        policy: policy(budget),
+        allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
+        routed: Some(route.model.clone()),
+        journal: Some(folder.join("journal")),
+    };
+    Ok(Meter::start(listener, config)?)
+}
+
+fn policy(budget: &Budget) -> Policy {
+    Policy {
+        deny_unknown_model: budget.on.unknown_model == budget::UnknownModel::Deny,
+        deny_server_tools: budget.on.server_tools == budget::ServerTools::Deny,
+        dearer_model: match budget.on.dearer_model {
+            budget::DearerModel::Remap => meter::DearerModel::Remap,
+            budget::DearerModel::Deny => meter::DearerModel::Deny,
+            budget::DearerModel::Allow => meter::DearerModel::Allow,
+        },
+        steer_at: budget.steer_at,
+        enforce: budget.mode == Mode::Enforce,
+    }
+}
+
+/// What is to be run: the command that was given, the built-in agent, or the budget file's preset.
+#[must_use]
+pub(super) fn choice(story: &Story<'_>, route: &Route, exe: &Path) -> Choice {
+    let agent = &story.inputs.budget.agent;
+    let prompt = prompt::for_task(agent, story.class.task, &story.inputs.event);
+    if story.request.simulate {
+        let model = route.model.as_str();
+        let words = [&exe.display().to_string(), "simulate-agent", "--model", model, "--prompt", &prompt];
+        return Choice::Command(words.map(str::to_owned).to_vec());
+    }
+    if !story.request.command.is_empty() {
+        return Choice::Command(
+            story.request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        );
+    }
+    match agent.preset {
+        Preset::Claude => Choice::Claude { prompt, args: agent.args.clone() },
+        Preset::Command => Choice::Command(agent.args.clone()),
+    }
+}
+
+/// What an agent is started with.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    /// What it is.
+    pub(super) choice: &'a Choice,
+    /// Where the run goes.
+    pub(super) route: &'a Route,
+    /// The run's cap.
+    pub(super) cap: Usd,
+    /// The folder of its run.
+    pub(super) folder: &'a Path,
+    /// The provider's key, which the agent must never see.
+    pub(super) key: &'a str,
+}
+
+/// Finds an agent's program before anything is spent or held.
+///
+/// # Errors
+/// When it is not there, as a [`Failure`] with exit code 2.
+pub(super) fn find(
+    start: &Start<'_>,
+    inputs: &Inputs,
+    shell: &Shell,
+    url: &str,
+    token: &str,
+) -> anyhow::Result<Launch> {
+    let low = &inputs.budget.tiers.get(Tier::Low).model;
+    let small = match Table::embedded().is_dearer(low, &start.route.model, When::Around(Timestamp::now())) {
+        Some(false) => low,
+        _ => &start.route.model,
+    };
+    let wiring = Wiring {
+        base_url: url,
+        token,
+        model: &start.route.model,
+        small_model: small,
+        cap: start.cap,
+        output_tokens_max: output_tokens_max(start.route, start.cap),
+    };
+    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let root = rustix::process::geteuid().is_root();
+    preset::launch(start.choice, &wiring, &path, &here, root)
+        .map_err(|error| Failure::usage(error.to_string()).into())
+}
+
+/// The longest answer to ask for, see [`preset::output_cap`].
+fn output_tokens_max(route: &Route, cap: Usd) -> u64 {
+    let table = Table::embedded();
+    let when = When::Around(Timestamp::now());
+    let rates = table.find(&route.model).and_then(|model| model.rates(when, &Terms::default(), 0).ok());
+    match rates {
+        Some(rates) => preset::output_cap(cap, rates.cache_write_5m, rates.output),
+        None => preset::output_cap(Usd::ZERO, crate::money::Rate::ZERO, crate::money::Rate::ZERO),
+    }
+}
+
+/// Where the agent's output goes: to standard error, above the bar where there is one.
+#[must_use]
+pub(super) fn log(bar: Option<Bar>, on_actions: bool) -> Log {
+    match bar {
+        Some(bar) => Log::new(Box::new(AboveBar(bar)), on_actions),
+        None => Log::new(Box::new(io::stderr()), on_actions),
+    }
+}
+
+/// Starts the agent.
+///
+/// # Errors
+/// When its home cannot be made or the system refuses to start it.
+pub(super) fn agent(
+    start: &Start<'_>,
+    launch: Launch,
+    inputs: &Inputs,
+    shell: &Shell,
+    token: &str,
+    log: &Log,
+) -> anyhow::Result<Running> {
+    let home = environment::create_home(start.folder).context("the agent's home cannot be made")?;
+    let workspace = std::env::current_dir().context("the current folder cannot be told")?;
+    let secrets = [start.key.to_owned()];
+    let environment = environment::build(
+        &shell.env,
+        &EnvSpec {
+            home: &home,
+            workspace: &workspace,
+            let_through: &inputs.budget.agent.env,
+            preset: &launch.env,
+            secrets: &secrets,
+            identity: Identity::default(),
+        },
+    );
+    for name in &environment.kept_out {
+        log.own(&format!("note: {name} is kept from the agent: it names or holds a key"));
+    }
+    let spec = Spec {
+        program: launch.program,
+        args: launch.args,
+        env: environment.vars,
+        workspace,
+        time_limit: start.route.timeout,
+        format: launch.format,
+        redactor: Arc::new(Redactor::new([start.key, token])),
+    };
+    Ok(process::start(&spec, log)?)
+}
