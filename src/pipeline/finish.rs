@@ -2,51 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
 
 use super::inputs::Inputs;
-use super::{Request, books};
-use crate::agent::output::Log;
+use super::{Story, books};
 use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::preset::find_program;
 use crate::budget::{Deliver, Mode};
-use crate::classify::Class;
 use crate::cli::Shell;
 use crate::gate::Gate;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
-use crate::limits::{self, Limits};
-use crate::meter::{Snapshot, Totals};
+use crate::limits;
+use crate::meter::Totals;
 use crate::money::Usd;
-use crate::report::alerts::Alerts;
-use crate::report::annotations::{self, Level};
-use crate::report::live::{Bar, Lines};
 use crate::report::{
-    BudgetState, Files, PurseTotal, Run, Served, comment, json, logline, outputs, summary, terminal,
+    BudgetState, Files, PurseTotal, Run, Served, annotations, comment, json, logline, outputs, summary,
+    terminal,
 };
 use crate::route::Route;
 use crate::savings::Savings;
 
-/// What every stage knows of the run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Story<'a> {
-    /// What was asked for.
-    pub(super) request: &'a Request,
-    /// What it starts from.
-    pub(super) inputs: &'a Inputs,
-    /// The class of the work.
-    pub(super) class: &'a Class,
-    /// The limits that apply.
-    pub(super) limits: &'a Limits,
-    /// When it began.
-    pub(super) started: Timestamp,
-}
+/// Which of several comments on a pull request this is.
+const COMMENT_KEY: &str = "default";
 
 /// Says what is about to happen.
 ///
@@ -82,76 +65,6 @@ pub(super) fn announce(
     )?;
     writeln!(shell.err, "tollgate: isolation {isolation}")?;
     Ok(())
-}
-
-/// The live meter: a bar on a terminal, lines elsewhere, annotations at the alert thresholds.
-pub(super) struct Live {
-    bar: Option<Bar>,
-    lines: Lines,
-    alerts: Alerts,
-    log: Log,
-    on_actions: bool,
-}
-
-impl Live {
-    /// A live meter that writes to the agent's log.
-    #[must_use]
-    pub(super) fn new(story: &Story<'_>, cap: Usd, balances: &[Balance], log: Log, bar: Option<Bar>) -> Self {
-        let budgets = budget_states(balances);
-        Self {
-            bar,
-            lines: Lines::new(cap),
-            alerts: Alerts::new(&story.inputs.budget.alerts, &budgets, cap),
-            log,
-            on_actions: story.inputs.on_actions,
-        }
-    }
-
-    /// The meter has moved.
-    pub(super) fn on(&mut self, snapshot: &Snapshot) {
-        match &self.bar {
-            Some(bar) => bar.on(snapshot),
-            None => {
-                if let Some(line) = self.lines.on(snapshot) {
-                    self.log.own(&line);
-                }
-            }
-        }
-        for alert in self.alerts.on(snapshot.settled) {
-            if self.on_actions {
-                self.log.own(&annotations::command(Level::Warning, "Agent cost", &alert));
-            } else if self.bar.is_none() {
-                self.log.own(&format!("warning: {alert}"));
-            }
-        }
-    }
-
-    /// The run is over.
-    pub(super) fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.end();
-        }
-    }
-}
-
-/// A bar where a person looks on, and nothing else reads the stream.
-#[must_use]
-pub(super) fn bar(story: &Story<'_>, cap: Usd) -> Option<Bar> {
-    let watched = std::io::stderr().is_terminal() && !story.inputs.on_actions;
-    watched.then(|| Bar::new(cap))
-}
-
-/// Where the agent's output goes: above the bar, where there is one.
-pub(super) struct AboveBar(pub Bar);
-
-impl Write for AboveBar {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.suspend(|| std::io::stderr().write(bytes))
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
 }
 
 /// Notes the working tree as it is before the agent starts.
@@ -246,12 +159,11 @@ pub(super) struct Facts {
 /// When a result cannot be written. The verdict stands whatever happens here.
 pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<()> {
     let run = run_of(story, gate, facts);
-    let summary_json = json::render(&run);
-    let text = format!("{summary_json:#}\n");
+    let text = json::render(&run);
     if let Some(folder) = &run.files.folder {
         let folder = Path::new(folder);
         fs::write(folder.join("summary.json"), &text).context("the summary cannot be written")?;
-        fs::write(folder.join("cost.jsonl"), logline::json(&run) + "\n")
+        fs::write(folder.join("cost.jsonl"), logline::json(&run))
             .context("the cost line cannot be written")?;
     }
     if let Some(path) = &story.request.summary_json {
@@ -261,33 +173,33 @@ pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut S
         on_actions(&run, shell)?;
     }
     let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
-    writeln!(shell.err, "\n{}", terminal::render(&run, None))?;
-    writeln!(shell.err, "{}", logline::logfmt(&run))?;
-    writeln!(shell.out, "{}", comment::render(&run, "default", run_id))?;
+    writeln!(shell.err, "\n{}", terminal::render(&run, width(shell)))?;
+    writeln!(shell.err, "{}", logline::logfmt(&run).trim_end())?;
+    writeln!(shell.out, "{}", comment::render(&run, COMMENT_KEY, run_id))?;
     shell.out.flush()?;
     Ok(())
 }
 
-/// Step outputs and the job summary, where the runner has files for them; a failing verdict as annotation.
-fn on_actions(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
-    if let Some(path) = shell.var("GITHUB_STEP_SUMMARY") {
-        append(Path::new(path), &summary::render(run)).context("the job summary cannot be written")?;
-    }
-    if let Some(path) = shell.var("GITHUB_OUTPUT") {
-        let text = outputs::render(&outputs::entries(run), || crate::id::random_hex(16));
-        append(Path::new(path), &text).context("the step outputs cannot be written")?;
-    }
-    let level = match run.gate.verdict {
-        crate::outcome::Verdict::Pass => return Ok(()),
-        crate::outcome::Verdict::Warn => Level::Warning,
-        crate::outcome::Verdict::Fail => Level::Error,
-    };
-    writeln!(shell.err, "{}", annotations::command(level, "Agent cost", &run.gate.reason))?;
-    Ok(())
+/// How wide the terminal says it is.
+fn width(shell: &Shell) -> Option<u16> {
+    shell.var("COLUMNS").and_then(|text| text.parse().ok())
 }
 
-fn append(path: &Path, text: &str) -> std::io::Result<()> {
-    fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
+/// Step outputs and the job summary, where the runner has files for them; a failing verdict as annotation.
+fn on_actions(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
+    let append = |path: &str| fs::OpenOptions::new().create(true).append(true).open(path);
+    if let Some(path) = shell.var("GITHUB_STEP_SUMMARY") {
+        let written = append(path).and_then(|mut file| file.write_all(summary::render(run).as_bytes()));
+        written.context("the job summary cannot be written")?;
+    }
+    if let Some(path) = shell.var("GITHUB_OUTPUT") {
+        let mut file = append(path).context("the step outputs cannot be written")?;
+        outputs::write(run, &mut file)?;
+    }
+    if let Some(annotation) = annotations::verdict(run) {
+        writeln!(shell.err, "{annotation}")?;
+    }
+    Ok(())
 }
 
 fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {

@@ -8,6 +8,7 @@ pub mod books;
 mod finish;
 pub mod folder;
 pub mod inputs;
+mod live;
 mod prompt;
 mod start;
 
@@ -29,7 +30,7 @@ use crate::gate::{self, AgentEnd, Ending, Ran};
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::money::Usd;
 use crate::price::{Table, When};
 use crate::report::Served;
@@ -38,9 +39,10 @@ use crate::savings;
 use crate::supervise::{self, End, Signals, Supervised};
 use crate::task::Task;
 
-use finish::{Facts, Live, Saved, Story};
+use finish::{Facts, Saved};
 use folder::{Record, RunFolder};
 use inputs::Inputs;
+use live::Live;
 use start::{Start, Upstream};
 
 /// What `tollgate run` is asked for.
@@ -60,6 +62,21 @@ pub struct Request {
     pub summary_json: Option<PathBuf>,
     /// The agent's command line; empty for the budget file's preset.
     pub command: Vec<OsString>,
+}
+
+/// What every stage knows of the run.
+#[derive(Clone, Copy, Debug)]
+struct Story<'a> {
+    /// What was asked for.
+    request: &'a Request,
+    /// What it starts from.
+    inputs: &'a Inputs,
+    /// The class of the work.
+    class: &'a Class,
+    /// The limits that apply.
+    limits: &'a Limits,
+    /// When it began.
+    started: Timestamp,
 }
 
 /// Runs the main job and returns the exit code.
@@ -233,13 +250,10 @@ async fn spend(
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
-    let bar = finish::bar(story, held.cap);
-    let log = start::log(bar.clone(), inputs.on_actions);
-    let running = start::agent(&start, launch, inputs, shell, meter.token(), &log)?;
-    let mut live = Live::new(story, held.cap, &held.balances, log.clone(), bar);
+    let mut live = Live::new(story, held.cap, &held.balances, shell);
+    let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     live.end();
-    log.close();
     let saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
     Ok(Spent { supervised, took: began.elapsed(), saved })
 }

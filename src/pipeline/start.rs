@@ -1,6 +1,5 @@
 //! Starting the meter and the agent behind it.
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use super::finish::{AboveBar, Story};
+use super::Story;
 use super::inputs::Inputs;
 use super::prompt;
 use crate::agent::environment::{self, EnvSpec, Identity};
@@ -22,7 +21,6 @@ use crate::exit::Failure;
 use crate::meter::{self, Allowance, Config, Meter, Policy};
 use crate::money::Usd;
 use crate::price::{Table, When};
-use crate::report::live::Bar;
 use crate::route::Route;
 use crate::simulate;
 use crate::task::Tier;
@@ -53,7 +51,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When no loopback port can be had.
-    pub async fn simulated() -> anyhow::Result<Self> {
+    pub(super) async fn simulated() -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -179,15 +177,6 @@ fn output_tokens_max(route: &Route, cap: Usd) -> u64 {
     match rates {
         Some(rates) => preset::output_cap(cap, rates.cache_write_5m, rates.output),
         None => preset::output_cap(Usd::ZERO, crate::money::Rate::ZERO, crate::money::Rate::ZERO),
-    }
-}
-
-/// Where the agent's output goes: to standard error, above the bar where there is one.
-#[must_use]
-pub(super) fn log(bar: Option<Bar>, on_actions: bool) -> Log {
-    match bar {
-        Some(bar) => Log::new(Box::new(AboveBar(bar)), on_actions),
-        None => Log::new(Box::new(io::stderr()), on_actions),
     }
 }
 
