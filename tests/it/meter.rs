@@ -46,7 +46,10 @@ pub(crate) async fn start(config: Config) -> Meter {
 }
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // A client that nobody answers would wait for ever.
+    let bounded = async { tokio::time::timeout(Duration::from_secs(30), future).await };
+    runtime.block_on(bounded).expect("it ends in time")
 }
 
 /// A streamed request with a text of so many bytes.

@@ -149,6 +149,61 @@ async fn write_json(stream: &mut TcpStream, body: &str) -> bool {
     stream.write_all((head + body).as_bytes()).await.is_ok()
 }
 
+/// What one answer used, by kind of token.
+struct Served {
+    input: u64,
+    read: u64,
+    w5: u64,
+    w1: u64,
+    output: u64,
+    searches: u64,
+}
+
+impl Served {
+    /// What a request is served with: its context where the marks and the cache put it.
+    fn of(text: &str, plan: Plan, number: u64) -> Self {
+        let prompt = (plan.tokens)(text.len() as u64);
+        let searches = if text.contains("web_search") { plan.searches } else { 0 };
+        let mut served =
+            Served { input: searches * prompt, read: 0, w5: 0, w1: 0, output: plan.output, searches };
+        match (text.contains("cache_control"), plan.cached && number > 0, text.contains("\"ttl\":\"1h\"")) {
+            (false, ..) => served.input += prompt,
+            (true, true, _) => served.read = prompt,
+            (true, false, true) => served.w1 = prompt,
+            (true, false, false) => served.w5 = prompt,
+        }
+        served
+    }
+
+    fn cost(&self) -> i128 {
+        i128::from(self.input) * INPUT
+            + i128::from(self.read) * READ
+            + i128::from(self.w5) * WRITE_5M
+            + i128::from(self.w1) * WRITE_1H
+            + i128::from(self.output) * OUTPUT
+            + i128::from(self.searches) * SEARCH
+    }
+
+    /// The usage as a stream first tells it.
+    fn usage(&self) -> Value {
+        json!({
+            "input_tokens": self.input, "cache_read_input_tokens": self.read,
+            "cache_creation_input_tokens": self.w5 + self.w1,
+            "cache_creation": { "ephemeral_5m_input_tokens": self.w5, "ephemeral_1h_input_tokens": self.w1 },
+            "output_tokens": 1, "service_tier": "standard",
+        })
+    }
+
+    /// The usage as it ends.
+    fn last_usage(&self) -> Value {
+        let mut last = json!({ "output_tokens": self.output });
+        if self.searches > 0 {
+            last["server_tool_use"] = json!({ "web_search_requests": self.searches });
+        }
+        last
+    }
+}
+
 /// Answers a generation; `false` when the connection is to be closed.
 async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) -> bool {
     let number = seen.requests.fetch_add(1, Ordering::SeqCst);
@@ -164,48 +219,22 @@ async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) 
         );
         return stream.write_all((head + error).as_bytes()).await.is_ok();
     }
-    let hour = text.contains("\"ttl\":\"1h\"");
-    let marked = text.contains("cache_control");
-    let prompt = (plan.tokens)(body.len() as u64);
-    let (mut input, mut read, mut w5, mut w1) = (0, 0, 0, 0);
-    match (marked, plan.cached && number > 0, hour) {
-        (false, ..) => input = prompt,
-        (true, true, _) => read = prompt,
-        (true, false, true) => w1 = prompt,
-        (true, false, false) => w5 = prompt,
-    }
-    let searches = if text.contains("web_search") { plan.searches } else { 0 };
-    input += searches * prompt;
+    let mut served = Served::of(&text, plan, number);
     let cap = request["max_tokens"].as_u64().expect("max_tokens");
-    let mut output = plan.output.min(cap);
+    served.output = served.output.min(cap);
     if matches!(fault, Fault::MidStream | Fault::BeforeHeaders) {
-        output /= 2;
+        served.output /= 2;
     }
-    let cost = i128::from(input) * INPUT
-        + i128::from(read) * READ
-        + i128::from(w5) * WRITE_5M
-        + i128::from(w1) * WRITE_1H
-        + i128::from(output) * OUTPUT
-        + i128::from(searches) * SEARCH;
-    *seen.spent.lock().expect("no test panicked here") += cost;
+    *seen.spent.lock().expect("no test panicked here") += served.cost();
     if fault == Fault::BeforeHeaders {
         return false;
     }
-    let stop = if output == cap { "max_tokens" } else { "end_turn" };
-    let usage = json!({
-        "input_tokens": input, "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": w5 + w1,
-        "cache_creation": { "ephemeral_5m_input_tokens": w5, "ephemeral_1h_input_tokens": w1 },
-        "output_tokens": 1, "service_tier": "standard",
-    });
+    let stop = if served.output == cap { "max_tokens" } else { "end_turn" };
     let mut message = json!({
         "id": format!("msg_{number}"), "type": "message", "role": "assistant",
-        "model": request["model"], "content": [], "stop_reason": null, "usage": usage,
+        "model": request["model"], "content": [], "stop_reason": null, "usage": served.usage(),
     });
-    let mut last = json!({ "output_tokens": output });
-    if searches > 0 {
-        last["server_tool_use"] = json!({ "web_search_requests": searches });
-    }
+    let last = served.last_usage();
     if request["stream"] != json!(true) {
         message["content"] = json!([{ "type": "text", "text": "An answer." }]);
         message["stop_reason"] = json!(stop);
@@ -214,6 +243,23 @@ async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) 
         }
         return write_json(stream, &message.to_string()).await;
     }
+    let events = events(&message, stop, &last, fault);
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    if stream.write_all(head.as_bytes()).await.is_err() {
+        return false;
+    }
+    for event in &events {
+        let name = event["type"].as_str().expect("a type");
+        let data = format!("event: {name}\ndata: {event}\n\n");
+        if stream.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await.is_err() {
+            return false;
+        }
+    }
+    fault == Fault::None && stream.write_all(b"0\r\n\r\n").await.is_ok()
+}
+
+/// The events of an answer, up to where the fault ends it.
+fn events(message: &Value, stop: &str, last: &Value, fault: Fault) -> Vec<Value> {
     let mut events = vec![
         json!({ "type": "message_start", "message": message }),
         json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
@@ -228,18 +274,7 @@ async fn generate(stream: &mut TcpStream, plan: Plan, seen: &Seen, body: &[u8]) 
             events.push(json!({ "type": "message_stop" }));
         }
     }
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    if stream.write_all(head.as_bytes()).await.is_err() {
-        return false;
-    }
-    for event in &events {
-        let name = event["type"].as_str().expect("a type");
-        let data = format!("event: {name}\ndata: {event}\n\n");
-        if stream.write_all(format!("{:x}\r\n{data}\r\n", data.len()).as_bytes()).await.is_err() {
-            return false;
-        }
-    }
-    fault == Fault::None && stream.write_all(b"0\r\n\r\n").await.is_ok()
+    events
 }
 
 /// What came back on a connection that was then closed.
