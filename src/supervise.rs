@@ -42,8 +42,6 @@ pub struct Supervised {
     pub agent: Ended,
     /// What it spent.
     pub totals: Totals,
-    /// How far the meter had come when the agent ended.
-    pub phase: Phase,
     /// The last text that the meter saw pass.
     metered_text: Option<String>,
 }
@@ -52,7 +50,7 @@ impl Supervised {
     /// Whether the cap is what ended the work: the agent was given its last answer, or was stopped.
     #[must_use]
     pub fn capped(&self) -> bool {
-        matches!(self.phase, Phase::LastCall | Phase::Stopped) || self.totals.stopped_requests > 0
+        matches!(self.totals.phase, Phase::LastCall | Phase::Stopped) || self.totals.stopped_requests > 0
     }
 
     /// The agent's last words: what it printed, or else what the model last told it.
@@ -102,7 +100,6 @@ pub async fn run(
     mut watch: impl FnMut(&Snapshot),
 ) -> Supervised {
     let end = wait(&mut agent, &meter, signals, &mut watch).await;
-    let phase = meter.snapshot().borrow().phase;
     meter.seal();
     let patience = match end {
         End::Cancelled(_) => Patience::HURRIED,
@@ -111,7 +108,7 @@ pub async fn run(
     let agent = agent.end(patience).await;
     let metered_text = meter.last_text();
     let totals = meter.drain(DRAIN).await;
-    Supervised { end, agent, totals, phase, metered_text }
+    Supervised { end, agent, totals, metered_text }
 }
 
 async fn wait(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::budget::{self, Budget, explain::explain};
+use crate::pipeline::inputs;
 
 /// The exit code for an invalid budget file.
 const INVALID: u8 = 2;
@@ -37,7 +38,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Res
         writeln!(err, "{}: the file is not UTF-8 text\n\nhint: save it as UTF-8", path.display())?;
         return Ok(INVALID);
     };
-    match budget::parse(&text, &path.display().to_string()) {
+    match inputs::parse(&text, &path.display().to_string()) {
         Ok(budget) => {
             writeln!(out, "{} is valid. What it means:\n\n{}", path.display(), explain(&budget).trim_end())?;
             Ok(0)

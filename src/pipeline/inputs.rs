@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE};
+use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE, UnknownModel};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
@@ -80,15 +80,15 @@ fn workflow_path(reference: &str) -> Option<String> {
 /// Every mistake, as a [`Failure`] with exit code 2.
 pub fn parse(text: &str, path: &str) -> anyhow::Result<Budget> {
     let budget = budget::parse(text, path).map_err(|errors| Failure::usage(errors.to_string()))?;
-    let table = Table::embedded();
-    for model in budget.models() {
-        if table.find(model).is_none() {
-            let message = format!(
-                "{path}: tiers: the model `{model}` has no price, so no cap could hold for it\n\n\
-                 hint: write a model of the price table, such as claude-sonnet-5-5"
-            );
-            return Err(Failure::usage(message).into());
-        }
+    if budget.on.unknown_model == UnknownModel::Deny
+        && let Some(model) = budget.models().into_iter().find(|model| Table::embedded().find(model).is_none())
+    {
+        let message = format!(
+            "{path}: tiers: the model `{model}` has no price, so every request for it would be refused\n\n\
+             hint: write a model of the price table, such as claude-sonnet-5-5, or let unknown models count at \
+             the dearest price there is with `on: {{ unknown_model: ceiling }}`"
+        );
+        return Err(Failure::usage(message).into());
     }
     Ok(budget)
 }
