@@ -205,7 +205,7 @@ fn over(budget: &Budget, limits: &Limits, balance: &Balance) -> Option<Finding> 
             code: exit::GATE,
             fails: false,
             reason: format!("the {name} of {} is used up exactly; the next run is refused", limit.shown()),
-            hint: Some(raise(budget, limits, balance, limit)),
+            hint: Some(raise(budget, limits, balance, limit + budget.on.min_run_usd)),
         });
     }
     let by = (spent - limit).shown();
@@ -282,7 +282,7 @@ fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> St
         Some(line) if line.line > 0 => format!("{} line {}", file(budget), line.line),
         _ => file(budget).to_owned(),
     };
-    format!("raise its `usd` in {place} above {}{until}", needed.shown())
+    format!("raise its `usd` in {place} to at least {}{until}", needed.up_to_cent().shown())
 }
 
 fn file(budget: &Budget) -> &str {

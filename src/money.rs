@@ -71,6 +71,13 @@ impl Usd {
         u32::try_from(percent).unwrap_or(u32::MAX)
     }
 
+    /// The amount rounded up to a whole cent: what to write where an amount must suffice.
+    #[must_use]
+    pub fn up_to_cent(self) -> Usd {
+        const CENT: i128 = PICO_PER_USD / 100;
+        Usd(self.0.saturating_add(CENT - 1).div_euclid(CENT).saturating_mul(CENT))
+    }
+
     /// The amount as people read it: `$1.20`; below a cent two significant digits, `$0.0034`.
     ///
     /// Rounded half up. An amount that is not nothing is never shown as `$0.00`.
@@ -369,6 +376,13 @@ mod tests {
             ("-2.5", "-$2.50"),
         ] {
             assert_eq!(text.parse::<Usd>().expect(text).shown().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_amount_that_must_suffice_is_rounded_up() {
+        for (text, up) in [("0.04", "0.04"), ("0.0400001", "0.05"), ("0", "0"), ("5.019", "5.02")] {
+            assert_eq!(text.parse::<Usd>().expect(text).up_to_cent().to_string(), up);
         }
     }
 

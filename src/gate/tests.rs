@@ -83,7 +83,7 @@ fn an_exceeded_budget_fails_and_says_which_by_how_much_and_how_to_raise_it() {
     assert_eq!(
         said(&gate),
         "3 fail completed: the monthly repo budget is exceeded by $3.25: $203.25 of $200.00 spent | \
-         raise its `usd` in .github/tollgate.yml line 4 above $203.25, or wait: it starts anew on 1 Dec 2026"
+         raise its `usd` in .github/tollgate.yml line 4 to at least $203.25, or wait: it starts anew on 1 Dec 2026"
     );
 }
 
@@ -108,7 +108,7 @@ fn a_refused_run_fails_or_passes_by_policy() {
         said(&gate),
         "3 fail refused: the run was not started: $4.70 of the monthly budget of pull request #17 of $5.00 is \
          spent and $0.30 is held by runs that are under way, which leaves $0.0050, and a run needs $0.02 at \
-         least | raise its `usd` in .github/tollgate.yml line 4 above $5.02, or wait: it starts anew on 1 Dec 2026"
+         least | raise its `usd` in .github/tollgate.yml line 4 to at least $5.02, or wait: it starts anew on 1 Dec 2026"
     );
     let mut lenient = budget();
     lenient.on.refused = FailOr::Pass;
@@ -135,7 +135,7 @@ fn the_cap_fails_by_task_and_counts_as_the_budget_that_cut_it() {
     assert_eq!(
         said(&gate),
         "3 fail capped: the agent was stopped at its cap, $0.31 of $0.80 spent, which is what the monthly repo \
-         budget of $200.00 had left | raise its `usd` in .github/tollgate.yml line 4 above $200.80, or wait: it \
+         budget of $200.00 had left | raise its `usd` in .github/tollgate.yml line 4 to at least $200.80, or wait: it \
          starts anew on 1 Dec 2026"
     );
 }

@@ -157,7 +157,7 @@ pub(super) struct Facts {
 ///
 /// # Errors
 /// When a result cannot be written. The verdict stands whatever happens here.
-pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<()> {
+fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<()> {
     let run = run_of(story, gate, facts);
     let text = json::render(&run);
     if let Some(folder) = &run.files.folder {
@@ -270,16 +270,16 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
     Ok(Some(total))
 }
 
+/// The same; a report that fails is a warning and never changes the verdict.
+pub(super) fn report_or_warn(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) {
+    if let Err(error) = report(story, gate, facts, shell) {
+        // Nobody is left to be told where this fails too.
+        let _ = writeln!(shell.err, "warning: the run is not fully reported: {error:#}");
+    }
+}
+
 /// Nothing was run, because a budget refused it.
-///
-/// # Errors
-/// When a result cannot be written.
-pub(super) fn refused(
-    story: &Story<'_>,
-    gate: &Gate,
-    balances: &[Balance],
-    shell: &mut Shell,
-) -> anyhow::Result<()> {
+pub(super) fn refused(story: &Story<'_>, gate: &Gate, balances: &[Balance], shell: &mut Shell) {
     let facts = Facts {
         served: None,
         totals: Totals::default(),
@@ -290,5 +290,5 @@ pub(super) fn refused(
         saved: Saved::default(),
         folder: None,
     };
-    report(story, gate, facts, shell)
+    report_or_warn(story, gate, facts, shell);
 }
