@@ -101,11 +101,19 @@ pub fn decide(budget: &Budget, task: Task, limits: &Limits, ending: &Ending<'_>)
         false => findings.into_iter().find(|f| f.fails && f.code == code),
     };
     let Some(winner) = winner else {
-        return Gate { verdict: Verdict::Pass, outcome, reason: passing(ending), hint: None, code: exit::PASS };
+        return Gate {
+            verdict: Verdict::Pass,
+            outcome,
+            reason: passing(ending),
+            hint: None,
+            code: exit::PASS,
+        };
     };
     if observed && code != exit::PASS && code != exit::AGENT {
         let reason = format!("observe mode, so the check passes although {}", winner.reason);
-        let hint = Some("write `mode: enforce` in the budget file to let budgets stop runs and fail checks".to_owned());
+        let hint = Some(
+            "write `mode: enforce` in the budget file to let budgets stop runs and fail checks".to_owned(),
+        );
         return Gate { verdict: Verdict::Warn, outcome, reason, hint, code: exit::PASS };
     }
     let verdict = if winner.fails { Verdict::Fail } else { Verdict::Warn };
@@ -115,7 +123,9 @@ pub fn decide(budget: &Budget, task: Task, limits: &Limits, ending: &Ending<'_>)
 fn passing(ending: &Ending<'_>) -> String {
     match ending {
         Ending::Refused { .. } => "the run was not started".to_owned(),
-        Ending::Ran(ran) => format!("{} of {} spent, within every budget", ran.spent.shown(), ran.cap.shown()),
+        Ending::Ran(ran) => {
+            format!("{} of {} spent, within every budget", ran.spent.shown(), ran.cap.shown())
+        }
     }
 }
 
@@ -137,7 +147,10 @@ fn findings(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Vec<
             code: exit::GATE,
             fails: true,
             reason: format!("a request cost more than its worst case: {what}"),
-            hint: Some("the spend is recorded in full; report this with the model and the request's shape".to_owned()),
+            hint: Some(
+                "the spend is recorded in full; report this with the model and the request's shape"
+                    .to_owned(),
+            ),
         });
     }
     findings.extend(ran.balances.iter().filter_map(|balance| over(budget, limits, balance)));
@@ -224,7 +237,8 @@ fn refused(budget: &Budget, limits: &Limits, by: &Balance, least: Usd) -> Findin
 }
 
 fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Finding {
-    let at_cap = format!("the agent was stopped at its cap, {} of {} spent", ran.spent.shown(), ran.cap.shown());
+    let at_cap =
+        format!("the agent was stopped at its cap, {} of {} spent", ran.spent.shown(), ran.cap.shown());
     if let Some(limit) = ran.cut_by {
         let name = limits::name(limit);
         let balance = ran.balances.iter().find(|b| b.limit == *limit);
@@ -250,7 +264,7 @@ fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Findin
 fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> String {
     let until = match balance.limit.window.end {
         Some(end) => {
-            let day = end.to_zoned(budget.timezone.clone()).strftime("%-d %b %Y").to_string();
+            let day = budget.timezone.to_datetime(end).strftime("%-d %b %Y").to_string();
             format!(", or wait: it starts anew on {day}")
         }
         None => String::new(),

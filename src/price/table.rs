@@ -44,7 +44,7 @@ pub struct Model {
 impl Model {
     /// The rates that hold at `when` for a prompt of exactly this length; where two rows count, the
     /// dearer rate of each kind.
-    pub(super) fn rates(&self, when: When, terms: &Terms, prompt: u64) -> Result<Rates, Unpriced> {
+    pub fn rates(&self, when: When, terms: &Terms, prompt: u64) -> Result<Rates, Unpriced> {
         self.select(when, terms, |row, place| row.exact(place, prompt))
     }
 
