@@ -1,0 +1,120 @@
+//! Which alert thresholds a run crosses while it spends: each at most once.
+
+use super::BudgetState;
+use crate::money::Usd;
+
+/// What an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The run's own cap.
+    Cap,
+    /// A budget, by its name for people.
+    Budget(String),
+}
+
+/// A threshold that was crossed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Of what.
+    pub what: What,
+    /// The threshold, in percent.
+    pub percent: u32,
+    /// What has been spent by now.
+    pub spent: Usd,
+    /// Of how much.
+    pub limit: Usd,
+}
+
+/// Watches a run's spend against its cap and every budget.
+#[derive(Clone, Debug)]
+pub struct Alerts {
+    watched: Vec<Watched>,
+}
+
+#[derive(Clone, Debug)]
+struct Watched {
+    what: What,
+    before: Usd,
+    limit: Usd,
+    /// Thresholds that have not been crossed, ascending.
+    ahead: Vec<u32>,
+}
+
+impl Alerts {
+    /// Watches `cap` and the budgets as they stood before the run. A threshold that earlier runs had
+    /// crossed is not told again.
+    #[must_use]
+    pub fn new(thresholds: &[u32], cap: Usd, budgets: &[BudgetState]) -> Self {
+        let mut thresholds = thresholds.to_vec();
+        thresholds.sort_unstable();
+        let watch = |what: What, before: Usd, limit: Usd| {
+            let ahead =
+                thresholds.iter().copied().filter(|percent| before < limit.percent(*percent)).collect();
+            Watched { what, before, limit, ahead }
+        };
+        let budget = |state: &BudgetState| {
+            watch(What::Budget(state.name.clone()), state.balance.settled, state.balance.limit.usd)
+        };
+        let cap = watch(What::Cap, Usd::ZERO, cap);
+        Self { watched: std::iter::once(cap).chain(budgets.iter().map(budget)).collect() }
+    }
+
+    /// The thresholds that this run's spend of `spent` so far has newly crossed. Where it has jumped over
+    /// several of the same budget, the highest speaks for all.
+    pub fn on(&mut self, spent: Usd) -> Vec<Alert> {
+        self.watched.iter_mut().filter_map(|watched| watched.on(spent)).collect()
+    }
+}
+
+impl Watched {
+    fn on(&mut self, spent: Usd) -> Option<Alert> {
+        let now = self.before + spent;
+        let crossed = self.ahead.iter().take_while(|percent| now >= self.limit.percent(**percent)).count();
+        let percent = self.ahead.drain(..crossed).last()?;
+        Some(Alert { what: self.what.clone(), percent, spent: now, limit: self.limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Balance, Enforce, Limit, Window};
+
+    fn state(name: &str, settled: u32, usd: u32) -> BudgetState {
+        let window = Window { start: jiff::Timestamp::UNIX_EPOCH, end: None };
+        let limit = Limit {
+            purse: "repo".to_owned(),
+            per: "total".to_owned(),
+            window,
+            usd: Usd::from_dollars(usd),
+            enforce: Enforce::Hard,
+        };
+        let balance = Balance { limit, settled: Usd::from_dollars(settled), held: Usd::ZERO };
+        BudgetState { name: name.to_owned(), balance }
+    }
+
+    fn told(alerts: &mut Alerts, spent: u32) -> Vec<(What, u32)> {
+        alerts.on(Usd::from_dollars(spent)).into_iter().map(|alert| (alert.what, alert.percent)).collect()
+    }
+
+    #[test]
+    fn each_threshold_is_told_once() {
+        let budget = |name: &str| What::Budget(name.to_owned());
+        let mut alerts =
+            Alerts::new(&[95, 50, 80], Usd::from_dollars(20), &[state("a", 40, 100), state("b", 85, 100)]);
+        assert_eq!(told(&mut alerts, 0), []);
+        assert_eq!(told(&mut alerts, 9), []);
+        assert_eq!(told(&mut alerts, 10), [(What::Cap, 50), (budget("a"), 50), (budget("b"), 95)]);
+        assert_eq!(told(&mut alerts, 10), []);
+        assert_eq!(told(&mut alerts, 20), [(What::Cap, 95)]);
+        assert_eq!(told(&mut alerts, 60), [(budget("a"), 95)]);
+        assert_eq!(told(&mut alerts, 1000), []);
+    }
+
+    #[test]
+    fn an_alert_tells_the_sum_with_earlier_runs() {
+        let mut alerts = Alerts::new(&[50], Usd::from_dollars(100), &[state("a", 40, 100)]);
+        let alert = alerts.on(Usd::from_dollars(12)).remove(0);
+        assert_eq!((alert.spent, alert.limit), (Usd::from_dollars(52), Usd::from_dollars(100)));
+    }
+}
