@@ -98,8 +98,7 @@ fn escape(text: &str, out: &mut String) {
             '>' => out.push_str("&gt;"),
             '\\' | '*' | '_' | '~' | '[' | ']' | '|' => out.extend(['\\', c]),
             '!' if next == Some('[') => out.extend(['\\', c]),
-            // A formula ends at a dollar sign that no digit follows; amounts stay as they are.
-            '$' if !next.is_some_and(|c| c.is_ascii_digit()) => out.extend(['\\', c]),
+            '$' if !begins_amount(out, next) => out.extend(['\\', c]),
             // Headings, lists, rules and underlines only begin a line.
             '#' | '-' | '+' | '=' if out.is_empty() => out.extend(['\\', c]),
             '.' | ')' if !out.is_empty() && out.chars().all(|c| c.is_ascii_digit()) => out.extend(['\\', c]),
@@ -109,6 +108,11 @@ fn escape(text: &str, out: &mut String) {
             out.push(BREAK);
         }
     }
+}
+
+/// Whether a dollar sign behind `before` begins an amount, and can end no formula.
+fn begins_amount(before: &str, next: Option<char>) -> bool {
+    (before.is_empty() || before.ends_with(' ')) && next.is_some_and(|c| c.is_ascii_digit())
 }
 
 /// Whether a forge would make something of the characters around here that a break prevents.

@@ -5,5 +5,6 @@ mod classify;
 mod cost;
 mod event;
 mod ledger;
+mod report;
 mod source;
 mod support;
