@@ -70,7 +70,7 @@ impl Watched {
     fn on(&mut self, spent: Usd) -> Option<Alert> {
         let now = self.before + spent;
         let crossed = self.ahead.iter().take_while(|percent| now >= self.limit.percent(**percent)).count();
-        let percent = self.ahead.drain(..crossed).last()?;
+        let percent = self.ahead.drain(..crossed).next_back()?;
         Some(Alert { what: self.what.clone(), percent, spent: now, limit: self.limit })
     }
 }

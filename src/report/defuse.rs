@@ -54,7 +54,8 @@ fn inline(text: &str, place: Place) -> String {
         // Odd parts stand between backticks, but for a last one that nothing closes.
         let between = index % 2 == 1;
         let closed = between && index + 1 < parts.len();
-        if closed && !part.trim().is_empty() {
+        // A dollar sign in code could end a formula that an amount before it began.
+        if closed && !part.trim().is_empty() && !part.contains('$') {
             code(part.trim(), place, &mut out);
         } else {
             if between {
@@ -97,6 +98,7 @@ fn escape(text: &str, out: &mut String) {
             '>' => out.push_str("&gt;"),
             '\\' | '*' | '_' | '~' | '[' | ']' | '|' => out.extend(['\\', c]),
             '!' if next == Some('[') => out.extend(['\\', c]),
+            '$' if !begins_amount(out, next) => out.extend(['\\', c]),
             // Headings, lists, rules and underlines only begin a line.
             '#' | '-' | '+' | '=' if out.is_empty() => out.extend(['\\', c]),
             '.' | ')' if !out.is_empty() && out.chars().all(|c| c.is_ascii_digit()) => out.extend(['\\', c]),
@@ -106,6 +108,11 @@ fn escape(text: &str, out: &mut String) {
             out.push(BREAK);
         }
     }
+}
+
+/// Whether a dollar sign behind `before` begins an amount, and can end no formula.
+fn begins_amount(before: &str, next: Option<char>) -> bool {
+    (before.is_empty() || before.ends_with(' ')) && next.is_some_and(|c| c.is_ascii_digit())
 }
 
 /// Whether a forge would make something of the characters around here that a break prevents.

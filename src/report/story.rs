@@ -98,6 +98,12 @@ impl UsageRow {
         Self::sums(what, model, (counts.prompt(), counts.cache_read, counts.output), usd)
     }
 
+    /// The row where nothing was seen of what was used.
+    fn unknown(self) -> Self {
+        let none = || text::NONE.to_owned();
+        Self { prompt: none(), cached: none(), output: none(), cost: "unknown".to_owned(), ..self }
+    }
+
     fn sums(what: &str, model: &str, (prompt, cache_read, output): (u64, u64, u64), usd: Usd) -> Self {
         Self {
             what: what.to_owned(),
@@ -120,7 +126,8 @@ pub(super) fn usage_rows(run: &Run) -> Vec<UsageRow> {
         // A provider may answer with a snapshot's full name; the routed one, and no other, is no side call.
         let is_routed = |id: &str| id.starts_with(served.model.as_str());
         let row = UsageRow::of("this run", served.model.as_str(), &run.totals.counts(), run.totals.settled);
-        rows.push(UsageRow { detail: Some(run.class.task.to_string()), main: true, ..row });
+        let row = UsageRow { detail: Some(run.class.task.to_string()), main: true, ..row };
+        rows.push(if run.gate.outcome == Outcome::Unmetered { row.unknown() } else { row });
         let side = run.totals.by_model.iter().filter(|(id, _)| !is_routed(id.as_str()));
         rows.extend(
             side.map(|(id, used)| UsageRow::of("of which side calls", id.as_str(), &used.counts, used.usd)),
@@ -219,13 +226,10 @@ fn why(run: &Run) -> Vec<String> {
     }
     let sure =
         format!("It was taken for {} at {} stakes ({} % sure)", class.task, class.stakes, class.confidence);
-    match class.reasons.as_slice() {
-        [] => lines.push(format!("{sure}.")),
-        reasons => {
-            lines.push(format!("{sure}, because:"));
-            lines.extend(reasons.iter().map(|reason| text::sentence(reason)));
-        }
-    }
+    lines.push(match class.reasons.as_slice() {
+        [] => format!("{sure}."),
+        reasons => text::sentence(&format!("{sure}: {}", reasons.join("; "))),
+    });
     lines
 }
 
@@ -251,18 +255,19 @@ fn saved(run: &Run) -> Vec<String> {
 
 fn at_the_cap(run: &Run) -> Vec<String> {
     let mut lines = Vec::new();
-    let stopped = run.totals.stopped_requests;
-    if run.gate.outcome == Outcome::Capped {
-        lines.push(
-            "Near its cap the agent was asked to wrap up, and then for a last answer; nothing was cut off in the middle."
-                .to_owned(),
-        );
-    }
-    if stopped > 0 {
-        let requests = text::plural(stopped, "request was", "requests were");
+    if run.totals.stopped_requests > 0 {
+        let requests = text::plural(run.totals.stopped_requests, "request was", "requests were");
         lines.push(format!(
-            "{requests} answered without being sent, because the worst case no longer fitted."
+            "{requests} answered without being sent: the worst case no longer fitted into what was left."
         ));
+    }
+    if run.gate.outcome == Outcome::Capped {
+        lines.extend(
+            run.result.as_ref().map(|_| "What the agent said last is in the job summary.".to_owned()),
+        );
+        lines.extend(
+            run.files.patch.as_ref().map(|_| "Its uncommitted work is kept as `partial.patch`.".to_owned()),
+        );
     }
     if run.totals.estimated > Usd::ZERO {
         let amount = run.totals.estimated.shown();
@@ -278,7 +283,7 @@ fn at_the_cap(run: &Run) -> Vec<String> {
 
 fn notes(run: &Run) -> Vec<String> {
     let all = run.notes.iter().chain(&run.totals.notes).map(|note| text::sentence(note));
-    all.chain(run.skipped.iter().map(|why| format!("Not counted: {}", text::sentence(why)))).collect()
+    all.chain(run.skipped.iter().map(|why| format!("Not counted: {why}."))).collect()
 }
 
 fn change(run: &Run) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The result for whoever started the run: tables and sentences that are understood without colour.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table};
 
 use super::{Run, defuse, story, text};
 use crate::outcome::Verdict;
@@ -54,8 +54,7 @@ fn plain(text: &str) -> String {
 
 fn table(width: Option<u16>, header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
-    table.style_mut();
+    table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).set_header(header.to_vec());
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -10,5 +10,6 @@ mod meter;
 mod meter_command;
 mod meter_door;
 mod meter_witness;
+mod report;
 mod source;
 mod support;
