@@ -282,7 +282,9 @@ fn at_the_cap(run: &Run) -> Vec<String> {
 }
 
 fn notes(run: &Run) -> Vec<String> {
-    let all = run.notes.iter().chain(&run.totals.notes).map(|note| text::sentence(note));
+    // What the meter noticed may have been handed on as a note of the run: it is said once.
+    let unsaid = run.totals.notes.iter().filter(|note| !run.notes.contains(note));
+    let all = run.notes.iter().chain(unsaid).map(|note| text::sentence(note));
     all.chain(run.skipped.iter().map(|why| format!("Not counted: {why}."))).collect()
 }
 
