@@ -163,7 +163,7 @@ fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> an
     if let Some(folder) = &run.files.folder {
         let folder = Path::new(folder);
         fs::write(folder.join("summary.json"), &text).context("the summary cannot be written")?;
-        fs::write(folder.join("cost.jsonl"), logline::json(&run))
+        fs::write(folder.join("cost.jsonl"), logline::json(&run) + "\n")
             .context("the cost line cannot be written")?;
     }
     if let Some(path) = &story.request.summary_json {
