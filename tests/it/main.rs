@@ -10,5 +10,8 @@ mod meter;
 mod meter_command;
 mod meter_door;
 mod meter_witness;
+mod run;
+mod run_budgets;
+mod run_wire;
 mod source;
 mod support;
