@@ -20,7 +20,7 @@ pub struct Route {
     pub asked: Tier,
     /// The tier's model.
     pub model: ModelId,
-    /// The most it may spend.
+    /// The tier's cap. The ledger cuts it to what the hard budgets have left, and records the cut.
     pub cap: Usd,
     /// The most new tokens it may use.
     pub fresh_tokens: Option<u64>,
@@ -46,7 +46,7 @@ pub enum Routed {
 
 /// Routes a class of work.
 ///
-/// A hard budget cuts: what it has left bounds the cap. A soft one that is spent refuses. One that only
+/// A hard budget cuts: what it has left will bound the cap, and so chooses the tier. A soft one that is spent refuses. One that only
 /// counts changes nothing. With `low_budget: downgrade` the dearest tier whose cap still fits is taken;
 /// when none fits, the cheapest tier runs with its cap cut.
 #[must_use]
@@ -55,7 +55,7 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
     let least = budget.on.min_run_usd;
     let because = format!("{} at {} stakes runs at the {asked} tier", class.task, class.stakes);
     if budget.mode == Mode::Observe {
-        return Routed::Run(at(budget, asked, asked, Usd::MAX, because));
+        return Routed::Run(at(budget, asked, asked, because));
     }
     let spent_soft = balances.iter().find(|b| b.limit.enforce == Enforce::Soft && b.settled >= b.limit.usd);
     if let Some(by) = spent_soft {
@@ -63,12 +63,12 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
     }
     let hard = balances.iter().filter(|b| b.limit.enforce == Enforce::Hard);
     let Some(tightest) = hard.min_by_key(|b| b.left()) else {
-        return Routed::Run(at(budget, asked, asked, Usd::MAX, because));
+        return Routed::Run(at(budget, asked, asked, because));
     };
     let left = tightest.left();
     let fits = |tier: Tier| budget.tiers.get(tier).max_usd <= left;
     if fits(asked) {
-        return Routed::Run(at(budget, asked, asked, left, because));
+        return Routed::Run(at(budget, asked, asked, because));
     }
     let refused = Routed::Refused { by: tightest.clone(), least };
     if left < least || left <= Usd::ZERO {
@@ -80,13 +80,13 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
         LowBudget::Refuse => refused,
         LowBudget::Cut => {
             let reason = format!("{short}; {left_text}, so the cap is cut to that");
-            Routed::Run(at(budget, asked, asked, left, reason))
+            Routed::Run(at(budget, asked, asked, reason))
         }
         LowBudget::Downgrade => {
             let tier = downgrade(asked, fits);
             let cut = if fits(tier) { "" } else { " with its cap cut to that" };
             let reason = format!("{short}; {left_text}, so it runs at the {tier} tier{cut}");
-            Routed::Run(at(budget, tier, asked, left, reason))
+            Routed::Run(at(budget, tier, asked, reason))
         }
     }
 }
@@ -103,13 +103,13 @@ fn downgrade(asked: Tier, fits: impl Fn(Tier) -> bool) -> Tier {
     tier
 }
 
-fn at(budget: &Budget, tier: Tier, asked: Tier, left: Usd, reason: String) -> Route {
+fn at(budget: &Budget, tier: Tier, asked: Tier, reason: String) -> Route {
     let limits = budget.tiers.get(tier);
     Route {
         tier,
         asked,
         model: limits.model.clone(),
-        cap: limits.max_usd.min(left),
+        cap: limits.max_usd,
         fresh_tokens: limits.max_tokens,
         timeout: limits.timeout,
         reason,

@@ -11,5 +11,8 @@ mod meter_command;
 mod meter_door;
 mod meter_witness;
 mod report;
+mod run;
+mod run_budgets;
+mod run_wire;
 mod source;
 mod support;

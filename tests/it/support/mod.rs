@@ -144,6 +144,11 @@ impl Tollgate {
         Run { stdout, stderr, code: status.code() }
     }
 
+    /// Clears the arguments, for tests that have used [`Self::command`].
+    pub(crate) fn forget_args(&mut self) {
+        self.args.clear();
+    }
+
     /// Text with the temporary world's path taken out.
     pub(crate) fn redacted(&self, text: &[u8]) -> String {
         let text = String::from_utf8_lossy(text);
