@@ -2,6 +2,8 @@
 
 mod agent;
 mod budget;
+mod claude;
+mod claude_world;
 mod classify;
 mod cost;
 mod event;
