@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tollgate::money::Usd;
-use tollgate::simulate::{Provider, Reply, Script, Seen, Witness, WitnessHandle};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tollgate::money::Usd;
+use tollgate::simulate::{Provider, Reply, Script, Seen, Witness, WitnessHandle};
 
 use crate::support::{Run, Tollgate, tool};
 
 /// The key, which nobody but the provider may ever see.
 pub(crate) const KEY: &str = "sk-ant-canary-0123456789abcdef";
 /// How long a run may take before it is taken for hung.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A simulated provider on a thread of its own.
 pub(crate) struct Upstream {
@@ -50,7 +50,8 @@ impl Upstream {
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (shutdown, ended) = oneshot::channel::<()>();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 provider.serve(listener, async { drop(ended.await) }).await;
@@ -108,8 +109,15 @@ pub(crate) fn claude(
         .unwrap_or_else(|error| panic!("no summary: {error}\n{}\n{}", run.stdout, run.stderr));
     let summary: Value = serde_json::from_str(&text).expect("the summary is JSON");
     let folder = Path::new(summary["summary_path"].as_str().expect("a folder")).parent().expect("a folder");
-    let ended =
-        Ended { folder: folder.to_owned(), run, summary, witness: upstream.witness(), senders, tail, tollgate };
+    let ended = Ended {
+        folder: folder.to_owned(),
+        run,
+        summary,
+        witness: upstream.witness(),
+        senders,
+        tail,
+        tollgate,
+    };
     ended.always();
     Some(ended)
 }
@@ -139,7 +147,10 @@ impl Ended {
 
     /// Everything that was printed.
     pub(crate) fn said(&self) -> String {
-        format!("--- stderr\n{}\n--- stdout\n{}\n--- summary\n{:#}", self.run.stderr, self.run.stdout, self.summary)
+        format!(
+            "--- stderr\n{}\n--- stdout\n{}\n--- summary\n{:#}",
+            self.run.stderr, self.run.stdout, self.summary
+        )
     }
 
     /// A text of the summary.
@@ -215,8 +226,9 @@ impl Ended {
         let share = self.share();
         let _ = writeln!(
             std::io::stderr(),
-            "measured: {what}: {} requests, {} of {}, {}.{} % of the cap; {} ms from the last request to the end",
+            "measured: {what}: {} requests, {} at once, {} of {}, {}.{} % of the cap; {} ms from the last request to the end",
             self.number("requests"),
+            self.witness.peak,
             self.witness.usd,
             self.cap(),
             share / 10,

@@ -2,9 +2,9 @@
 
 mod agent;
 mod budget;
+mod classify;
 mod claude;
 mod claude_world;
-mod classify;
 mod cost;
 mod event;
 mod ledger;
