@@ -53,11 +53,13 @@ impl Supervised {
         matches!(self.totals.phase, Phase::LastCall | Phase::Stopped) || self.totals.stopped_requests > 0
     }
 
-    /// The agent's last words: what it printed, or else what the model last told it.
+    /// The agent's last words: what it printed, or else what the model last told it. The other way round
+    /// where a request was answered by the meter, since that answer is then what the agent printed last.
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
         let printed = Some(self.agent.said.text.clone()).filter(|text| !text.trim().is_empty());
-        printed.or_else(|| self.metered_text.clone())
+        let metered = self.metered_text.clone().filter(|text| !text.trim().is_empty());
+        if self.totals.stopped_requests > 0 { metered.or(printed) } else { printed.or(metered) }
     }
 }
 

@@ -157,8 +157,6 @@ fn shared_env(wiring: &Wiring<'_>) -> Vec<(&'static str, String)> {
         ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", &output),
         // Without it a title is asked for, on the main model, and other hosts are called.
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-        // A stream that breaks would be asked for again as a whole, and billed again.
-        ("CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK", "1"),
         // Ten tries last three minutes; four outlast a hiccup.
         ("CLAUDE_CODE_MAX_RETRIES", "4"),
         ("DISABLE_AUTOUPDATER", "1"),

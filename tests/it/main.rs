@@ -3,6 +3,8 @@
 mod agent;
 mod budget;
 mod classify;
+mod claude;
+mod claude_world;
 mod cost;
 mod event;
 mod ledger;

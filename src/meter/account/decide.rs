@@ -11,13 +11,19 @@ const GROWTH_DIVISOR: u32 = 16;
 impl Account {
     /// Remembers what a request says of the conversation, before anything is decided about it.
     pub(super) fn learn(&mut self, ask: &Ask) {
-        if !ask.lands() {
-            return;
-        }
+        // Whoever's request was counted: their texts are alike, and where the main thread's own context was
+        // never counted, its reserve would stay at one token a byte while its sub-agents need the room.
         if let Input::Counted { sized } = ask.input {
             self.shrink = Some((ask.worst.fixed.usd, sized.usd));
         }
-        self.landing = Some(self.landing_after(ask));
+        if ask.lands() {
+            self.main_ask = Some(*ask);
+        }
+    }
+
+    /// The landing reserve as things stand; `None` before the main thread has asked for anything.
+    pub(super) fn landing(&self) -> Option<Spend> {
+        self.main_ask.map(|ask| self.landing_after(&ask))
     }
 
     /// Decides, and changes nothing. The ids in the answer are the next ones.
@@ -76,7 +82,7 @@ impl Account {
     /// The promise on the cap does not lean on it; only the last call does.
     fn goes_freely(&self, ask: &Ask, room: Room, output: u64) -> bool {
         if !ask.lands() {
-            return room.without(self.landing.unwrap_or_default()).holds(ask.worst.at(output));
+            return room.without(self.landing().unwrap_or_default()).holds(ask.worst.at(output));
         }
         let likely = self.main_last.unwrap_or_else(|| self.likely_input(ask));
         room.holds(ask.worst.at(output)) && room.holds(likely + self.landing_after(ask))
@@ -84,7 +90,7 @@ impl Account {
 
     /// Sends with the largest output cap that fits, of which it is known that `roomy` does.
     fn send_lowered(&self, ask: &Ask, left: Room, roomy: u64, steer: bool) -> Decision {
-        let reserve = if ask.lands() { Spend::ZERO } else { self.landing.unwrap_or_default() };
+        let reserve = if ask.lands() { Spend::ZERO } else { self.landing().unwrap_or_default() };
         let room = left.without(reserve);
         let within = |worst: Worst| worst.output_within(room).filter(|output| *output >= roomy);
         if steer && let Some(output) = within(ask.worst.plus(ask.note.unwrap_or_default())) {

@@ -201,8 +201,8 @@ pub struct Account {
     largest_answer: Option<u64>,
     /// What the main thread's last answered request cost.
     main_last: Option<Spend>,
-    /// What one more answer to the main thread could cost, over the context as it stands.
-    landing: Option<Spend>,
+    /// The main thread's last request, by whose context the landing reserve is reckoned.
+    main_ask: Option<Ask>,
     /// How much smaller a counted bound was than the bound by size: (counted, sized).
     shrink: Option<(Usd, Usd)>,
 }
@@ -224,7 +224,7 @@ impl Account {
             phase: Phase::Open,
             largest_answer: None,
             main_last: None,
-            landing: None,
+            main_ask: None,
             shrink: None,
         }
     }
@@ -381,7 +381,7 @@ impl Account {
             Decision::Stop(Reason::Dollars | Reason::Tokens) => {
                 // A sub-agent, or a call with a forced shape, that may not touch the landing reserve does
                 // not end the conversation which the reserve is for.
-                if ask.lands() || self.landing.is_none() {
+                if ask.lands() || self.main_ask.is_none() {
                     self.phase = self.phase.max(Phase::Stopped);
                 }
             }

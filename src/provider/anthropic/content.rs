@@ -68,7 +68,10 @@ pub(super) enum NotePlace {
     AfterString(Range<usize>),
 }
 
-/// Reads `messages`. Returns where a note goes, if the last message takes one.
+/// Reads `messages`. Returns where a note goes, if the last message that is not the system's takes one.
+///
+/// Claude Code ends every fifth request or so with a message of role `system`. A note then goes into the
+/// user's message before it, which is known to take text blocks and is not in the cache beyond its marks.
 pub(super) fn messages(scan: &mut Scanner<'_>, found: &mut Content) -> Result<Option<NotePlace>> {
     if scan.peek()? != Kind::Array {
         return Err(Flaw::Meaning("messages must be an array of messages".to_owned()));
@@ -76,26 +79,45 @@ pub(super) fn messages(scan: &mut Scanner<'_>, found: &mut Content) -> Result<Op
     let mut place = None;
     scan.array(|scan| {
         found.messages += 1;
-        place = message(scan, found)?;
+        match message(scan, found)? {
+            (Role::User, here) => place = here,
+            (Role::System, _) => {}
+            (Role::Other, _) => place = None,
+        }
         Ok(())
     })?;
     Ok(place)
 }
 
-fn message(scan: &mut Scanner<'_>, found: &mut Content) -> Result<Option<NotePlace>> {
+/// Whose a message is, as far as that matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    User,
+    System,
+    Other,
+}
+
+/// Reads a message. Returns whose it is, and where text could be added to it.
+fn message(scan: &mut Scanner<'_>, found: &mut Content) -> Result<(Role, Option<NotePlace>)> {
     if scan.peek()? != Kind::Object {
         return Err(Flaw::Meaning("each of messages must be an object with a role and content".to_owned()));
     }
-    let (mut from_user, mut place) = (false, None);
+    let (mut role, mut place) = (Role::Other, None);
     scan.object(|scan, key| {
         match key {
-            "role" if scan.peek()? == Kind::String => from_user = scan.string()?.value() == "user",
+            "role" if scan.peek()? == Kind::String => {
+                role = match &*scan.string()?.value() {
+                    "user" => Role::User,
+                    "system" => Role::System,
+                    _ => Role::Other,
+                };
+            }
             "content" => place = content(scan, found)?,
             _ => scan.skip()?,
         }
         Ok(())
     })?;
-    Ok(place.filter(|_| from_user))
+    Ok((role, place))
 }
 
 /// Reads content, which is a string, an array of blocks or one block. Returns where a note could go.

@@ -81,7 +81,8 @@ impl Request {
         self.found.tool_forced || self.found.schema
     }
 
-    /// Whether a note can be added at the end: the last message is the user's and takes another text block.
+    /// Whether a note can be added at the end: the last message, those of role `system` left
+    /// aside, is the user's and takes another text block.
     #[must_use]
     pub fn can_take_note(&self) -> bool {
         self.found.note_at.is_some()

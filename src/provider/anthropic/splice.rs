@@ -19,8 +19,8 @@ impl Request {
     /// 1,024 at least, and below `max_tokens`). A cap below [`min_output_cap`](Self::min_output_cap) or a
     /// note that [cannot be taken](Self::can_take_note) is left out.
     ///
-    /// The note is a text block of its own, the last of the last message: cache marks are on blocks, and no
-    /// block before it changes.
+    /// The note is a text block of its own, the last of the last message (of the user's, where messages of
+    /// role `system` follow it): cache marks are on blocks, and no block before it changes.
     #[must_use]
     pub fn rewrite(&self, edits: &Edits) -> Bytes {
         let mut cuts: Vec<Cut> = Vec::new();

@@ -108,7 +108,11 @@ fn a_note_goes_after_what_the_user_said_last() {
         (r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"x"}]}"#, true),
         (r#"{"role":"user","content":[{"type":"image","source":{"type":"url","url":"x"}}]}"#, true),
         (r#"{"role":"user","content":"hi"},{"role":"assistant","content":"{"}"#, false),
-        (r#"{"role":"user","content":"hi"},{"role":"system","content":"x"}"#, false),
+        (r#"{"role":"user","content":"hi"},{"role":"system","content":"x"}"#, true),
+        (
+            r#"{"role":"user","content":"hi"},{"role":"assistant","content":"a"},{"role":"system","content":"x"}"#,
+            false,
+        ),
         (r#"{"role":"user","content":[]}"#, false),
         (r#"{"role":"user","content":null}"#, false),
         (r#"{"role":"user"}"#, false),

@@ -39,6 +39,11 @@ fn only_the_bytes_change_that_must() {
             r#"{"model":"m","messages":[{"role":"user","content":[{"type":"tool_result","content":[]} ,{"type":"text","text":"say \"stop\"\n"}]}],"max_tokens":5}"#,
         ),
         (
+            r#"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"system","content":"b"}],"max_tokens":5}"#,
+            note(),
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"say \"stop\"\n"}]},{"role":"system","content":"b"}],"max_tokens":5}"#,
+        ),
+        (
             r#"{"model":"m","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000},"messages":[{"role":"user","content":[]}]}"#,
             cap(2000),
             r#"{"model":"m","max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1999},"messages":[{"role":"user","content":[]}]}"#,
