@@ -12,7 +12,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = ROOT / "target/release/tollgate"
+BINARY = pathlib.Path(os.environ.get("TOLLGATE_BENCH_BINARY", ROOT / "target/release/tollgate"))
 UPSTREAM = ROOT / "target/release/examples/bench-upstream"
 ROUNDS = int(os.environ.get("TOLLGATE_BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("TOLLGATE_BENCH_SECONDS", "4"))
