@@ -103,18 +103,22 @@ impl Baseline {
         };
         let ask = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--show-object-format"];
         let paths = ["--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude"];
-        let Ok(answer) = output(here(&[&ask[..], &paths].concat())).await else { return Ok(None) };
+        let commit = here(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
+        // What the file system is like is for the repository to say; there may be nothing to say.
+        let about_files = r"^core\.(autocrlf|eol|filemode|ignorecase|symlinks)$";
+        let config = here(&["config", "--null", "--get-regexp", about_files]);
+        let paths = here(&[&ask[..], &paths].concat());
+        // The agent waits for these: all at once.
+        let (answer, commit, config) = tokio::join!(output(paths), output(commit), output(config));
+        let Ok(answer) = answer else { return Ok(None) };
         let answer: Vec<&[u8]> = answer.split(|byte| *byte == b'\n').collect();
         let [work_tree, format, objects, index, exclude, _] = answer[..] else { return Ok(None) };
-        let base = match output(here(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])).await {
+        let base = match commit {
             Ok(commit) => commit,
             // No commit yet: everything is new.
             Err(_) => output(here(&["hash-object", "-t", "tree", "/dev/null"])).await?,
         };
-        // What the file system is like is for the repository to say; there may be nothing to say.
-        let about_files = r"^core\.(autocrlf|eol|filemode|ignorecase|symlinks)$";
-        let config =
-            output(here(&["config", "--null", "--get-regexp", about_files])).await.unwrap_or_default();
+        let config = config.unwrap_or_default();
         let shadow = folder.join("shadow.git");
         make_shadow(&shadow, &shadow_config(format, &config), objects)?;
         copy_if_there(Path::new(os(index)), &shadow.join("index"))?;

@@ -46,35 +46,59 @@ struct Range {
 /// # Errors
 /// No repository, no commit, or a repository that git will not read.
 pub fn event(git: &Git) -> Result<Event, GitError> {
-    let top = git.run(&["rev-parse", "--show-toplevel"])?;
-    let top = String::from_utf8_lossy(&top).trim_end().to_owned();
-    let Some(head) = commit(git, "HEAD") else {
+    // Each question is a process of its own: those that do not need each other's answers go together.
+    let actor = || configured_person(git);
+    let (found, actor) = both(actor, || change(git));
+    let (top, change) = found?;
+    let name = std::path::Path::new(&top).file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(Event {
+        default_branch: change.base.clone(),
+        actor,
+        change: Some(change),
+        ..Event::bare(Kind::Local, &name.unwrap_or_default())
+    })
+}
+
+/// Runs `aside` in a thread of its own meanwhile.
+fn both<A: Send, B>(aside: impl FnOnce() -> A + Send, main: impl FnOnce() -> B) -> (B, A) {
+    std::thread::scope(|scope| {
+        let aside = scope.spawn(aside);
+        let main = main();
+        (main, aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// The repository's top folder, and what the current branch changes.
+fn change(git: &Git) -> Result<(String, Change), GitError> {
+    let names = || (git.line(&["symbolic-ref", "-q", "--short", "HEAD"]), default_branch(git));
+    let (tip, (branch, default)) = both(names, || {
+        let top = git.run(&["rev-parse", "--show-toplevel"])?;
+        Ok((String::from_utf8_lossy(&top).trim_end().to_owned(), commit(git, "HEAD")))
+    });
+    let (top, Some(head)) = tip? else {
         return Err(GitError::NoCommits(git.dir().to_owned()));
     };
-    let branch = git.line(&["symbolic-ref", "-q", "--short", "HEAD"]).unwrap_or_default();
-    let default_branch = default_branch(git).unwrap_or_else(|| branch.clone());
+    let branch = branch.unwrap_or_default();
+    let default_branch = default.unwrap_or_else(|| branch.clone());
     let range = range(git, &head, &branch, &default_branch);
     let mut change = Change {
         branch,
-        base: default_branch.clone(),
+        base: default_branch,
         base_sha: range.as_ref().map(|range| range.from.clone()).unwrap_or_default(),
         head_sha: head.clone(),
         ..Change::default()
     };
     // A shallow clone may lack the parent, a partial one the contents: then no files are known, rather
     // than all of them or none changed.
-    if let Some(Ok(found)) = range.as_ref().map(|range| files(git, &range.from, &range.to)) {
+    let found = || range.as_ref().map(|range| files(git, &range.from, &range.to));
+    let several = range.as_ref().filter(|range| !range.single);
+    let (described, found) =
+        both(found, || describe(git, &mut change, several.map(|range| range.from.as_str())));
+    described?;
+    if let Some(Ok(found)) = found {
         found.put_into(&mut change);
     }
-    let several = range.as_ref().filter(|range| !range.single);
-    describe(git, &mut change, several.map(|range| range.from.as_str()))?;
-    let name = std::path::Path::new(&top).file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(Event {
-        default_branch,
-        actor: configured_person(git),
-        change: Some(change),
-        ..Event::bare(Kind::Local, &name.unwrap_or_default())
-    })
+    Ok((top, change))
 }
 
 /// Fills in the changed files of an event that came without, best effort: an event stays as it is where
@@ -165,10 +189,13 @@ fn default_branch(git: &Git) -> Option<String> {
     if let Some(branch) = remote.as_deref().and_then(|name| name.strip_prefix("origin/")) {
         return Some(branch.to_owned());
     }
-    let exists = |name: &&str| {
-        ["refs/remotes/origin", "refs/heads"].iter().any(|at| commit(git, &format!("{at}/{name}")).is_some())
-    };
-    ["main", "master"].into_iter().find(exists).map(str::to_owned)
+    let usual = ["main", "master"];
+    let refs = usual.map(|name| [format!("refs/remotes/origin/{name}"), format!("refs/heads/{name}")]);
+    let ask = ["for-each-ref", "--format=%(refname)"].map(str::to_owned);
+    let there = git.run(&[&ask[..], &refs.concat()].concat()).unwrap_or_default();
+    let there = String::from_utf8_lossy(&there);
+    let exists = |refs: &[String; 2]| there.lines().any(|line| refs.iter().any(|name| name == line));
+    usual.into_iter().zip(&refs).find(|(_, refs)| exists(refs)).map(|(name, _)| name.to_owned())
 }
 
 /// What to look at: the shortest way from the default branch, as the remote or as the clone has it; the

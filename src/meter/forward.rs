@@ -12,16 +12,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::Connect;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::account::{Ask, Note};
 use super::bound::{Bounded, Rules, longest_note};
+use super::line::{Arriving, Dial, LineError, Lines};
 use super::settle::Charge;
 use super::state::{Admission, Admitted, State, Stop};
 use super::tap::{ReplyBody, Tap};
@@ -53,7 +52,7 @@ pub(super) type Reply = Response<ReplyBody>;
 pub(super) struct Gate<C> {
     pub(super) state: Arc<State>,
     pub(super) rules: Rules,
-    pub(super) client: Client<C, Full<Bytes>>,
+    pub(super) lines: Lines<C>,
     pub(super) upstream: Upstream,
     pub(super) key: Secret,
     pub(super) clock: fn() -> Timestamp,
@@ -65,29 +64,29 @@ struct Wanted<'a> {
     request: &'a Request,
     headers: &'a HeaderMap,
     /// Path and query as they came.
-    path: &'a str,
+    path: &'a PathAndQuery,
     edits: Edits,
     when: When,
     main_thread: bool,
 }
 
-impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
+impl<C: Dial> Gate<C> {
     /// Lets a free request through: a list of models, or a count of the agent's own.
-    pub(super) async fn free(&self, method: Method, path: &str, headers: &HeaderMap, body: Bytes) -> Reply {
+    pub(super) async fn free(&self, method: Method, path: &PathAndQuery, headers: &HeaderMap, body: Bytes) -> Reply {
         if self.state.is_sealed() {
             let over = Problem::Denied("this run is over and takes no further requests".to_owned());
             return own(Api::Anthropic.say(&over));
         }
         let request = upstream::request(&self.upstream, &self.key, method, path, headers, body);
         let Ok(request) = request else { return own(Api::Anthropic.say(&bad_upstream())) };
-        match self.client.request(request).await {
+        match self.lines.ask(request).await {
             Ok(response) => forwarded(response, ReplyBody::Free),
             Err(error) => own(Api::Anthropic.say(&unreachable(&error))),
         }
     }
 
     /// Takes a generation through the gate.
-    pub(super) async fn generate(&self, path: &str, headers: &HeaderMap, body: Bytes) -> Reply {
+    pub(super) async fn generate(&self, path: &PathAndQuery, headers: &HeaderMap, body: Bytes) -> Reply {
         let request = match Request::parse(body) {
             Ok(request) => request,
             Err(problem) => return own(Api::Anthropic.say(&problem)),
@@ -107,7 +106,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
 
     async fn try_generate(
         &self,
-        path: &str,
+        path: &PathAndQuery,
         headers: &HeaderMap,
         request: &Request,
     ) -> Result<Reply, Refusal> {
@@ -194,10 +193,11 @@ impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
             return Some(tokens);
         }
         let (upstream, key) = (&self.upstream, &self.key);
+        let path = PathAndQuery::from_static(COUNT_PATH);
         let request =
-            upstream::request(upstream, key, Method::POST, COUNT_PATH, wanted.headers, body).ok()?;
+            upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
         let answer = async {
-            let response = self.client.request(request).await.ok()?;
+            let response = self.lines.ask(request).await.ok()?;
             if response.status() != StatusCode::OK {
                 return None;
             }
@@ -238,16 +238,17 @@ impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
             status: 0,
             main_thread: wanted.main_thread,
         };
-        let sending = self.client.request(request);
+        let lines = self.lines.clone();
         charge.admitted.left();
         let answered = Unless::new(async move {
-            match sending.await {
+            match lines.ask(request).await {
                 Ok(response) => Ok(answered(response, charge)),
                 Err(error) => {
-                    if error.is_connect() {
-                        charge.admitted.close(account::Outcome::NotSent, None);
-                    } else {
-                        charge.lost();
+                    match &error {
+                        LineError::Connect(_) | LineError::Unsent(_) => {
+                            charge.admitted.close(account::Outcome::NotSent, None);
+                        }
+                        LineError::Lost(_) => charge.lost(),
                     }
                     Err(unreachable(&error))
                 }
@@ -258,7 +259,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> Gate<C> {
 }
 
 /// The provider's answer, its body read as it passes.
-fn answered(response: Response<Incoming>, mut charge: Charge) -> Reply {
+fn answered(response: Response<Arriving>, mut charge: Charge) -> Reply {
     charge.status = response.status().as_u16();
     if response.status().is_redirection() {
         // Following it would carry the key to an address that nobody configured.
@@ -285,7 +286,7 @@ fn bad_upstream() -> Problem {
     Problem::Upstream("its address or the key cannot be put into a request".to_owned())
 }
 
-fn unreachable(error: &hyper_util::client::legacy::Error) -> Problem {
+fn unreachable(error: &LineError) -> Problem {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -309,7 +310,7 @@ pub(super) fn own(answer: Answer) -> Reply {
 }
 
 /// The provider's answer with the headers that go on.
-fn forwarded(response: Response<Incoming>, body: impl FnOnce(Incoming) -> ReplyBody) -> Reply {
+fn forwarded(response: Response<Arriving>, body: impl FnOnce(Arriving) -> ReplyBody) -> Reply {
     let (mut parts, incoming) = response.into_parts();
     let all = std::mem::take(&mut parts.headers);
     let mut headers = HeaderMap::with_capacity(all.len() + 1);

@@ -9,6 +9,7 @@ pub mod account;
 mod bound;
 mod forward;
 pub mod journal;
+mod line;
 mod run;
 mod say;
 mod server;
@@ -17,6 +18,7 @@ mod state;
 mod tap;
 mod upstream;
 
+pub use line::Dial;
 pub use run::{Config, Meter, StartError};
 pub use upstream::{Secret, Upstream, UpstreamError};
 

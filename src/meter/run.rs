@@ -6,12 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::bound::Rules;
 use super::forward::{Counts, Gate};
 use super::journal::Journal;
+use super::line::{Dial, Lines};
 use super::server::{Door, serve};
 use super::state::State;
 use super::upstream::{Secret, Upstream};
@@ -31,8 +28,6 @@ use crate::price::Table;
 const TOKEN_BYTES: usize = 32;
 /// How long a connection to the provider may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// How long an idle connection to the provider is kept.
-const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// What a meter is started with.
 #[derive(Debug)]
@@ -106,7 +101,7 @@ impl Meter {
     /// Outside of a tokio runtime.
     pub fn start_with<C>(listener: TcpListener, connector: C, config: Config) -> Result<Self, StartError>
     where
-        C: Connect + Clone + Send + Sync + 'static,
+        C: Dial,
     {
         let address = listener.local_addr().map_err(StartError::Listener)?;
         let journal = Journal::create(config.journal.as_deref()).map_err(|error| {
@@ -115,14 +110,10 @@ impl Meter {
         })?;
         let state = Arc::new(State::new(config.allowance, config.policy, journal));
         let token = crate::id::random_hex(TOKEN_BYTES);
-        let client: Client<C, Full<Bytes>> = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .build(connector);
         let gate = Gate {
             state: state.clone(),
             rules: Rules::new(config.table, config.policy, config.routed),
-            client,
+            lines: Lines::new(connector, config.upstream.base()),
             upstream: config.upstream,
             key: config.key,
             clock: config.clock,

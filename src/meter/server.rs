@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::forward::{Gate, Reply, own};
+use super::line::Dial;
 use super::upstream::Secret;
 use crate::provider::{Answer, Api, Endpoint, Problem};
 
@@ -44,7 +45,7 @@ pub(super) struct Door {
 /// Takes connections until it is dropped.
 pub(super) async fn serve<C>(listener: TcpListener, door: Arc<Door>, gate: Arc<Gate<C>>)
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Dial,
 {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -67,7 +68,7 @@ where
 
 async fn connection<C>(stream: TcpStream, door: Arc<Door>, gate: Arc<Gate<C>>)
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Dial,
 {
     // Small pieces of a stream must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
@@ -83,7 +84,7 @@ where
 
 async fn answer<C>(door: &Door, gate: &Arc<Gate<C>>, request: Request<Incoming>) -> Reply
 where
-    C: Connect + Clone + Send + Sync + 'static,
+    C: Dial,
 {
     let endpoint = match door.check(&request) {
         Ok(Some(endpoint)) => endpoint,
@@ -95,7 +96,8 @@ where
         Ok(body) => body,
         Err(problem) => return refuse(&problem),
     };
-    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let root = PathAndQuery::from_static("/");
+    let path = parts.uri.path_and_query().unwrap_or(&root);
     match endpoint {
         Endpoint::Generate => gate.generate(path, &parts.headers, body).await,
         Endpoint::Count | Endpoint::Models => gate.free(parts.method, path, &parts.headers, body).await,
@@ -185,7 +187,7 @@ impl Door {
         {
             return Err(Problem::UpgradeRequired);
         }
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         match Api::Anthropic.endpoint(request.method().as_str(), path) {
             Some(endpoint) => Ok(Some(endpoint)),
             None => Err(Problem::NotFound(format!("{} {}", request.method(), uri.path()))),

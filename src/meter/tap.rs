@@ -11,17 +11,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
+use super::line::Arriving;
 use super::settle::Charge;
 
-/// How many wake-ups without new bytes pass before what has come is written.
-///
-/// hyper's client hands a chunked body over one frame at a time and is `Pending` after each, even when
-/// the next one is in its buffer. Waiting two turns of the runtime, which is no time when nothing else
-/// is ready, turns a write for each event into a few for the whole answer.
-const QUIET_WAKEUPS: u8 = 2;
 /// What is gathered at most before it is written, in bytes.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// For how long an answer is read whose agent has gone.
@@ -32,7 +26,7 @@ pub(super) enum ReplyBody {
     /// Its own words.
     Own(Full<Bytes>),
     /// A free answer of the provider.
-    Free(Incoming),
+    Free(Arriving),
     /// An answer that costs money.
     Tapped(Box<Tap>),
 }
@@ -74,18 +68,17 @@ impl Body for ReplyBody {
 /// An answer that is read as it passes.
 pub(super) struct Tap {
     /// `None` once it has ended.
-    body: Option<Incoming>,
+    body: Option<Arriving>,
     charge: Option<Charge>,
     gathered: Gathered,
-    quiet: u8,
     /// What ended the body, told after what was gathered is written.
     error: Option<hyper::Error>,
 }
 
 impl Tap {
-    pub(super) fn new(body: Incoming, charge: Charge) -> Self {
+    pub(super) fn new(body: Arriving, charge: Charge) -> Self {
         let mut tap =
-            Self { body: Some(body), charge: Some(charge), gathered: Gathered::None, quiet: 0, error: None };
+            Self { body: Some(body), charge: Some(charge), gathered: Gathered::None, error: None };
         if tap.body.as_ref().is_some_and(Body::is_end_stream) {
             tap.end();
         }
@@ -121,7 +114,6 @@ impl Tap {
                         charge.feed(&bytes);
                     }
                     self.gathered.push(bytes);
-                    self.quiet = 0;
                     if over {
                         self.end();
                     } else if self.gathered.len() >= GATHER_BYTES_MAX {
@@ -134,11 +126,7 @@ impl Tap {
                 }
                 Poll::Ready(None) => self.end(),
                 Poll::Pending => {
-                    if self.gathered.len() > 0 && self.quiet < QUIET_WAKEUPS {
-                        self.quiet += 1;
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
+                    // Each event is a frame; all that have arrived are written at once.
                     return match self.gathered.take() {
                         Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                         None => Poll::Pending,
@@ -160,7 +148,7 @@ impl Drop for Tap {
 }
 
 /// Reads the rest of an answer whose agent has gone.
-async fn drain(mut body: Incoming, mut charge: Charge) {
+async fn drain(mut body: Arriving, mut charge: Charge) {
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
             if let Some(bytes) = frame.data_ref() {

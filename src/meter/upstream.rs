@@ -48,8 +48,10 @@ impl Drop for Secret {
 /// The address of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    scheme: Scheme,
-    authority: Authority,
+    /// Scheme and authority.
+    base: Uri,
+    /// What the provider is called in a request.
+    host: HeaderValue,
     /// A path before the API's own, without a slash at its end.
     prefix: String,
 }
@@ -99,17 +101,33 @@ impl Upstream {
         if scheme == Scheme::HTTP && !is_loopback(authority.host()) {
             return Err(UpstreamError::PlainHttp(text.to_owned()));
         }
-        Ok(Self { scheme, authority, prefix: path.path().trim_end_matches('/').to_owned() })
+        let host = host_header(&scheme, &authority).map_err(|_| not_url())?;
+        let prefix = path.path().trim_end_matches('/').to_owned();
+        let base = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+        Ok(Self { base: base.map_err(|_| not_url())?, host, prefix })
     }
 
-    /// The full address of a path that is on the API's list.
-    pub(super) fn uri(&self, path_and_query: &str) -> Result<Uri, http::Error> {
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(format!("{}{path_and_query}", self.prefix))
-            .build()
+    /// Where connections go.
+    pub(super) fn base(&self) -> Uri {
+        self.base.clone()
     }
+
+    /// A path that is on the API's list, as it is there.
+    fn path(&self, path_and_query: &PathAndQuery) -> Result<Uri, http::Error> {
+        let whole = if self.prefix.is_empty() {
+            path_and_query.clone()
+        } else {
+            PathAndQuery::try_from(format!("{}{path_and_query}", self.prefix))?
+        };
+        Ok(Uri::from(whole))
+    }
+}
+
+/// The authority, without a port that goes without saying.
+fn host_header(scheme: &Scheme, authority: &Authority) -> Result<HeaderValue, header::InvalidHeaderValue> {
+    let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let said = if authority.port_u16() == Some(usual) { authority.host() } else { authority.as_str() };
+    HeaderValue::from_str(said)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -122,16 +140,17 @@ pub(super) fn request(
     upstream: &Upstream,
     key: &Secret,
     method: Method,
-    path_and_query: &str,
+    path_and_query: &PathAndQuery,
     from: &HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
-    let mut headers = HeaderMap::with_capacity(from.len() + 2);
+    let mut headers = HeaderMap::with_capacity(from.len() + 3);
     for (name, value) in from {
         if goes_on(name) && !is_named_by_connection(from, name) {
             headers.append(name.clone(), value.clone());
         }
     }
+    headers.insert(header::HOST, upstream.host.clone());
     // A compressed answer could not be read on its way.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut value = HeaderValue::from_bytes(key.bytes())?;
@@ -139,7 +158,7 @@ pub(super) fn request(
     headers.insert(API_KEY, value);
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = upstream.uri(path_and_query)?;
+    *request.uri_mut() = upstream.path(path_and_query)?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -190,7 +209,10 @@ mod tests {
             ("https://gateway.test/anthropic/", "https://gateway.test/anthropic/v1/messages?beta=true"),
         ] {
             let upstream = Upstream::parse(text).expect(text);
-            assert_eq!(upstream.uri("/v1/messages?beta=true").expect(text).to_string(), uri);
+            let path = PathAndQuery::from_static("/v1/messages?beta=true");
+            let base = upstream.base().to_string();
+            let path = upstream.path(&path).expect(text);
+            assert_eq!(format!("{}{path}", base.trim_end_matches('/')), uri);
         }
         for (text, message) in [
             (
@@ -233,8 +255,9 @@ mod tests {
             from.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let key = Secret::new("the real key".to_owned());
+        let path = PathAndQuery::from_static("/v1/messages");
         let request =
-            request(&Upstream::anthropic(), &key, Method::POST, "/v1/messages", &from, Bytes::new())
+            request(&Upstream::anthropic(), &key, Method::POST, &path, &from, Bytes::new())
                 .expect("a request");
         let mut seen: Vec<String> = request
             .headers()
@@ -248,6 +271,7 @@ mod tests {
                 "accept-encoding: identity",
                 "anthropic-version: 2023-06-01",
                 "content-type: application/json",
+                "host: api.anthropic.com",
                 "x-api-key: the real key",
             ]
         );

@@ -45,9 +45,13 @@ impl Inputs {
     ) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("the current folder cannot be told")?;
         let env = |name: &str| shell.var(name).map(str::to_owned);
-        let event = event::current(&env, event, &here).map_err(|error| Failure::usage(error.to_string()))?;
         let git = Git::find(&env, &here).ok();
-        let top = git.as_ref().and_then(|git| git.line(&["rev-parse", "--show-toplevel"]));
+        let (event, top) = std::thread::scope(|scope| {
+            // A process of its own, whose answer the event does not need.
+            let top = scope.spawn(|| git.as_ref()?.line(&["rev-parse", "--show-toplevel"]));
+            (event::current(&env, event, &here), top.join().unwrap_or_default())
+        });
+        let event = event.map_err(|error| Failure::usage(error.to_string()))?;
         let root = top.map_or(here, PathBuf::from);
         let on_actions = shell.var("GITHUB_ACTIONS") == Some("true");
         let workflow = shell.var("GITHUB_WORKFLOW_REF").and_then(workflow_path);

@@ -244,8 +244,8 @@ async fn spend(
     let inputs = story.inputs;
     let exe = std::env::current_exe().context("tollgate's own program cannot be found")?;
     let choice = start::choice(story, route, &exe);
-    let isolation = harden().await.to_string();
-    let baseline = finish::before(inputs, shell, folder.path()).await;
+    let (isolation, baseline) = tokio::join!(harden(), finish::before(inputs, shell, folder.path()));
+    let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
