@@ -282,7 +282,13 @@ fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> St
         Some(line) if line.line > 0 => format!("{} line {}", file(budget), line.line),
         _ => file(budget).to_owned(),
     };
-    format!("raise its `usd` in {place} above {}{until}", needed.shown())
+    format!("raise its `usd` in {place} above {}{until}", cents_up(needed).shown())
+}
+
+/// Up to the next whole cent: a limit rounded down would still be too low.
+fn cents_up(amount: Usd) -> Usd {
+    const CENT: i128 = 10_000_000_000;
+    Usd::from_pico((amount.pico() + CENT - 1).div_euclid(CENT) * CENT)
 }
 
 fn file(budget: &Budget) -> &str {
