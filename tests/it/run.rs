@@ -256,7 +256,7 @@ fn runs_add_up_until_a_budget_refuses_the_next() {
         verdict(&run),
         "verdict: FAIL · the run was not started: $0.04 of the total repo budget of $0.05 is spent, which leaves $0.0096, and a run needs $0.02 at least\n\
          \n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.06"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.06"
     );
     let ledger = expect_settled(&mut world, true);
     assert_eq!(charged(&ledger), spent);
@@ -292,7 +292,7 @@ fn a_cap_that_a_budget_has_cut_counts_as_that_budget() {
     assert_eq!(
         verdict(&run),
         "verdict: FAIL · the agent was stopped at its cap, $0.0020 of $0.0040 spent, which is what the total repo budget of $0.0040 had left\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.0080"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.0080"
     );
     let ledger = expect_settled(&mut world, true);
     assert!(charged(&ledger) <= usd(&ledger["budgets"][0]["limit_usd"]), "{ledger}");
