@@ -292,7 +292,7 @@ fn a_cap_that_a_budget_has_cut_counts_as_that_budget() {
     assert_eq!(
         verdict(&run),
         "verdict: FAIL · the agent was stopped at its cap, $0.0020 of $0.0040 spent, which is what the total repo budget of $0.0040 had left\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.0080"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     let ledger = expect_settled(&mut world, true);
     assert!(charged(&ledger) <= usd(&ledger["budgets"][0]["limit_usd"]), "{ledger}");
