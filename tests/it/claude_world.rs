@@ -84,7 +84,8 @@ pub(crate) struct Ended {
     pub(crate) senders: Vec<Sender>,
     /// From the last request that reached the provider to the end of the whole run.
     pub(crate) tail: Duration,
-    pub(crate) tollgate: Tollgate,
+    /// Its folders go when it goes.
+    _world: Tollgate,
 }
 
 /// Runs Claude Code on a task under a budget file; `None` where Claude Code is not installed.
@@ -119,7 +120,7 @@ pub(crate) fn claude(
         witness: upstream.witness(),
         senders,
         tail,
-        tollgate,
+        _world: tollgate,
     };
     ended.always();
     Some(ended)
