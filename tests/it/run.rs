@@ -246,7 +246,7 @@ fn runs_add_up_until_a_budget_refuses_the_next() {
     let mut spent = Usd::ZERO;
     for _ in 0..2 {
         simulate(&mut world, &[]).expect_code(0);
-        spent = spent + usd(&summary(&world)["total_cost_usd"]);
+        spent += usd(&summary(&world)["total_cost_usd"]);
         let ledger = expect_settled(&mut world, true);
         assert_eq!((charged(&ledger), usd(&ledger["budgets"][0]["settled_usd"])), (spent, spent));
     }
