@@ -44,6 +44,9 @@ const COUNTS_KEPT: usize = 32;
 /// How long a request waits for room at most; by then everything in flight has ended, or is stuck.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// How long an answer may take to begin whose agent has gone.
+const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// An answer of the meter.
 pub(super) type Reply = Response<ReplyBody>;
 
@@ -392,9 +395,10 @@ where
     F::Output: Send,
 {
     fn drop(&mut self) {
-        // The answer's body, dropped in that task, sees to the rest by itself.
+        // The answer's body, dropped in that task, sees to the rest by itself. Out of time, the request is
+        // dropped and counts as lost: a provider that never answers must not hold its money for ever.
         if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            drop(runtime.spawn(async move { drop(future.await) }));
+            drop(runtime.spawn(async move { drop(tokio::time::timeout(ANSWER_MAX, future).await) }));
         }
     }
 }
