@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod agent;
+mod break_run;
 mod budget;
 mod classify;
 mod cost;
