@@ -50,6 +50,32 @@ enum Command {
     Schema,
 }
 
+impl Command {
+    /// Whether its exit code is a verdict, which stands whether or not anybody reads what it prints.
+    fn judges(&self) -> bool {
+        matches!(self, Command::Run(_) | Command::Gate(_) | Command::Ledger(_))
+    }
+}
+
+/// A stream whose reader may go away: what is written after that is dropped, and is no error.
+struct Unheard(Box<dyn Write + Send>);
+
+impl Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            other => other,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+}
+
 /// The process's surroundings: read once, so that everything below is given its environment.
 pub struct Shell {
     /// The environment.
@@ -80,9 +106,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>, mut shell: Shell) -> u8 {
             return if to_out { exit::PASS } else { exit::USAGE };
         }
     };
+    shell.err = Box::new(Unheard(shell.err));
+    let judges = cli.command.judges();
+    if judges {
+        shell.out = Box::new(Unheard(shell.out));
+    }
     match dispatch(cli.command, &mut shell) {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => exit::PASS,
+        Err(error) if !judges && is_broken_pipe(&error) => exit::PASS,
         Err(error) => {
             let _ = writeln!(shell.err, "error: {error:#}");
             error.downcast_ref::<Failure>().map_or(exit::INTERNAL, |failure| failure.code)

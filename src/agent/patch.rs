@@ -65,9 +65,22 @@ pub struct Baseline {
     work_tree: PathBuf,
     /// Our own repository, in the run's folder.
     shadow: PathBuf,
+    /// What that was made of. An agent could write to its files, and git does what its configuration says:
+    /// so they are made again once it has ended.
+    made_of: Made,
     /// The commit the agent started at; the empty tree in a repository without one.
     base: String,
     run_folder: PathBuf,
+}
+
+/// What our own repository is made of, besides the index.
+#[derive(Clone, Debug)]
+struct Made {
+    config: String,
+    /// The folder whose objects it borrows.
+    objects: Vec<u8>,
+    /// What is ignored besides what the working tree says.
+    exclude: Vec<u8>,
 }
 
 /// Why there is no patch.
@@ -120,13 +133,15 @@ impl Baseline {
         };
         let config = config.unwrap_or_default();
         let shadow = folder.join("shadow.git");
-        make_shadow(&shadow, &shadow_config(format, &config), objects)?;
-        copy_if_there(Path::new(os(index)), &shadow.join("index"))?;
-        let ignored = shadow.join("info/exclude");
-        copy_if_there(Path::new(os(exclude)), &ignored)?;
+        let mut ignored = std::fs::read(os(exclude)).unwrap_or_default();
         // Not by a pathspec: `git add` fails where one names a folder that is ignored already.
-        ignore_own_folder(&ignored)?;
+        ignored.extend_from_slice(b"\n/.tollgate/\n");
+        let made_of =
+            Made { config: shadow_config(format, &config), objects: objects.to_vec(), exclude: ignored };
+        make_shadow(&shadow, &made_of)?;
+        copy_if_there(Path::new(os(index)), &shadow.join("index"))?;
         Ok(Some(Self {
+            made_of,
             git: git.to_owned(),
             work_tree: PathBuf::from(os(work_tree)),
             shadow,
@@ -145,6 +160,7 @@ impl Baseline {
     }
 
     async fn try_save(&self) -> Result<PatchOutcome, PatchError> {
+        self.make_anew()?;
         if let Some(outcome) = self.too_large_to_read().await? {
             return Ok(outcome);
         }
@@ -172,6 +188,21 @@ impl Baseline {
             return self.list(&names);
         }
         Ok(PatchOutcome::Saved { path, files: names.len(), bytes })
+    }
+
+    /// Our own repository again, from what nobody else could write to, and with the index, which git
+    /// only reads.
+    fn make_anew(&self) -> Result<(), PatchError> {
+        let (index, kept) = (self.shadow.join("index"), self.run_folder.join("index.before"));
+        let is_file = std::fs::symlink_metadata(&index).is_ok_and(|index| index.is_file());
+        if is_file {
+            std::fs::rename(&index, &kept).map_err(at(&kept))?;
+        }
+        make_shadow(&self.shadow, &self.made_of)?;
+        if is_file {
+            std::fs::rename(&kept, &index).map_err(at(&index))?;
+        }
+        Ok(())
     }
 
     /// Whether what changed is so large that git would spend minutes and gigabytes on it.
@@ -321,17 +352,21 @@ fn is_subcommand(arg: &OsStr) -> bool {
 }
 
 /// A repository without history, whose objects are another's.
-fn make_shadow(shadow: &Path, config: &str, objects: &[u8]) -> Result<(), PatchError> {
-    // What an earlier try of the same run left is not known to be ours alone.
-    let _ = std::fs::remove_dir_all(shadow);
+fn make_shadow(shadow: &Path, made_of: &Made) -> Result<(), PatchError> {
+    // What is there is not known to be ours alone.
+    match std::fs::remove_dir_all(shadow) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(shadow)(error)),
+        _ => {}
+    }
     for folder in ["objects/info", "refs", "info"] {
         let folder = shadow.join(folder);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(at(&folder))?;
     }
-    let alternates = [objects, b"\n"].concat();
-    let files: [(&str, &[u8]); 3] = [
+    let alternates = [&made_of.objects[..], b"\n"].concat();
+    let files: [(&str, &[u8]); 4] = [
         ("HEAD", b"ref: refs/heads/main\n"),
-        ("config", config.as_bytes()),
+        ("config", made_of.config.as_bytes()),
+        ("info/exclude", &made_of.exclude),
         ("objects/info/alternates", &alternates),
     ];
     for (name, content) in files {
@@ -361,12 +396,6 @@ fn shadow_config(object_format: &[u8], settings: &[u8]) -> String {
 }
 
 /// Copies a file with its time, by which git tells whether the index is older than the files it lists.
-fn ignore_own_folder(exclude: &Path) -> Result<(), PatchError> {
-    let failed = |source| PatchError::Io { path: exclude.to_owned(), source };
-    let mut file = OpenOptions::new().create(true).append(true).open(exclude).map_err(failed)?;
-    file.write_all(b"\n/.tollgate/\n").map_err(failed)
-}
-
 fn copy_if_there(from: &Path, to: &Path) -> Result<(), PatchError> {
     let Ok(metadata) = std::fs::metadata(from) else { return Ok(()) };
     std::fs::copy(from, to).map_err(at(to))?;
@@ -374,9 +403,12 @@ fn copy_if_there(from: &Path, to: &Path) -> Result<(), PatchError> {
     metadata.modified().and_then(|time| copy.set_modified(time)).map_err(at(to))
 }
 
+/// A file that is new, whatever an agent has put in its place: a link, or a pipe that nobody reads.
 fn new_file(path: &Path) -> Result<std::fs::File, PatchError> {
+    // What cannot be removed makes the next step fail, and says why.
+    let _ = std::fs::remove_file(path);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(path).map_err(at(path))
+    options.write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PatchError {

@@ -162,7 +162,7 @@ fn write_answer(out: &mut dyn Write, format: Format, id: &str, class: &Class) ->
             let head = if id.is_empty() { String::new() } else { format!("{id}: ") };
             writeln!(out, "{head}{task}, {stakes} stakes ({} % sure)", class.confidence)?;
             for reason in &class.reasons {
-                writeln!(out, "  {reason}")?;
+                writeln!(out, "  {}", crate::report::defuse::plain(reason))?;
             }
         }
     }

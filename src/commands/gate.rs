@@ -13,6 +13,7 @@ use crate::ledger::store::{Options, Store, StoreError};
 use crate::limits;
 use crate::pipeline::books;
 use crate::pipeline::inputs::Inputs;
+use crate::report::defuse;
 
 /// Say whether this event's budgets are within their limits; runs no agent.
 #[derive(Debug, clap::Args)]
@@ -53,15 +54,15 @@ pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
         writeln!(
             shell.out,
             "{}: {} of {} spent{held}",
-            limits::name(&balance.limit),
+            defuse::plain(&limits::name(&balance.limit)),
             balance.settled.shown(),
             balance.limit.usd.shown()
         )?;
     }
     for skipped in &limits.skipped {
-        writeln!(shell.out, "not checked: {skipped}")?;
+        writeln!(shell.out, "not checked: {}", defuse::plain(skipped))?;
     }
-    writeln!(shell.out, "{}: {}", gate.verdict.as_str(), gate.reason)?;
+    writeln!(shell.out, "{}: {}", gate.verdict.as_str(), defuse::plain(&gate.reason))?;
     if let (Some(hint), true) = (&gate.hint, gate.code != exit::PASS) {
         writeln!(shell.err, "\nhint: {hint}")?;
     }

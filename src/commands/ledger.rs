@@ -16,6 +16,7 @@ use crate::ledger::hold::{Hold, Phase};
 use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
+use crate::report::defuse;
 
 /// The exit code of a ledger that cannot be used or is damaged.
 const UNUSABLE: u8 = 6;
@@ -202,7 +203,7 @@ fn print_tables(shown: &Shown, out: &mut dyn Write) -> io::Result<()> {
     for balance in &shown.accounts {
         let limit = &balance.limit;
         budgets.add_row(vec![
-            limit.purse.clone(),
+            defuse::plain(&limit.purse),
             limit.per.clone(),
             balance.settled.shown().to_string(),
             balance.held.shown().to_string(),

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 
 use super::folder::{self, DeadRun};
@@ -34,7 +33,7 @@ pub fn open(state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<S
     let options = Options { namespace, ..Options::default() };
     let store = Store::open(state, options).map_err(unavailable)?;
     for dead in folder::dead_runs(&runs(state, simulate))? {
-        let note = settle_dead(&store, dead)?;
+        let note = settle_dead(&store, dead, simulate)?;
         writeln!(shell.err, "note: {note}")?;
     }
     for hold in store.sweep().map_err(unavailable)? {
@@ -55,11 +54,14 @@ pub fn unavailable(error: StoreError) -> anyhow::Error {
 }
 
 /// Charges a dead run: by its journal where nobody else could have written that, else its whole hold.
-fn settle_dead(store: &Store, dead: DeadRun) -> anyhow::Result<String> {
+///
+/// Only the built-in agent writes no files. Whether it was that one is for the ledger's namespace to say,
+/// never for the run's folder: any other agent could have written there whatever it liked.
+fn settle_dead(store: &Store, dead: DeadRun, simulate: bool) -> anyhow::Result<String> {
     let id = dead.record.hold.clone();
     let journal = journal::recover(&dead.journal());
     let evidence = match &journal {
-        Ok(recovered) if dead.record.journal_is_proof => Some(evidence(recovered)),
+        Ok(recovered) if simulate => Some(evidence(recovered)),
         _ => None,
     };
     let note = match store.expire(&id, evidence.as_ref()) {
@@ -81,8 +83,11 @@ fn settle_dead(store: &Store, dead: DeadRun) -> anyhow::Result<String> {
         Err(error) if !error.is_unavailable() => format!("run {id} died and owes nothing: {error}"),
         Err(error) => return Err(unavailable(error)),
     };
-    dead.finished().context("the folder of a dead run cannot be written")?;
-    Ok(note)
+    match dead.finished() {
+        Ok(()) => Ok(note),
+        // Its hold is closed: the next command finds nothing left to charge.
+        Err(error) => Ok(format!("{note} (its folder cannot be written: {error})")),
+    }
 }
 
 fn evidence(recovered: &journal::Recovered) -> Spend {

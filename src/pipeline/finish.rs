@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::inputs::Inputs;
-use super::{Story, books};
+use super::{Story, books, folder};
 use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::preset::find_program;
 use crate::budget::{Deliver, Mode};
 use crate::cli::Shell;
+use crate::exit;
 use crate::gate::Gate;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
@@ -22,8 +23,8 @@ use crate::limits;
 use crate::meter::Totals;
 use crate::money::Usd;
 use crate::report::{
-    BudgetState, Files, PurseTotal, Run, Served, annotations, comment, json, logline, outputs, summary,
-    terminal,
+    BudgetState, Files, PurseTotal, Run, Served, annotations, comment, defuse, json, logline, outputs,
+    summary, terminal,
 };
 use crate::route::Route;
 use crate::savings::Savings;
@@ -49,7 +50,7 @@ pub(super) fn announce(
         class.task,
         class.stakes,
         class.confidence,
-        class.reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default(),
+        class.reasons.first().map(|reason| format!(": {}", defuse::plain(reason))).unwrap_or_default(),
     )?;
     let tokens =
         route.fresh_tokens.map(|tokens| format!(", {} new tokens", crate::money::group(tokens.into())));
@@ -94,12 +95,12 @@ pub(super) async fn save(
     story: &Story<'_>,
     text: Option<String>,
     baseline: Result<Baseline, PatchOutcome>,
-    folder: &Path,
+    run_folder: &Path,
 ) -> Saved {
     let mut saved = Saved::default();
     if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-        let path = folder.join("result.md");
-        match fs::write(&path, &text) {
+        let path = run_folder.join("result.md");
+        match folder::write(&path, text.as_bytes()) {
             Ok(()) => saved.result = Some(path),
             Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
         }
@@ -155,27 +156,48 @@ pub(super) struct Facts {
 
 /// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
 ///
+/// Returns the exit code. A verdict that fails stands, whatever cannot be written.
+///
 /// # Errors
-/// When a result cannot be written. The verdict stands whatever happens here.
-fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<()> {
+/// When the verdict passes, and a result cannot be written.
+pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<u8> {
     let run = run_of(story, gate, facts);
-    let text = json::render(&run);
-    if let Some(folder) = &run.files.folder {
-        let folder = Path::new(folder);
-        fs::write(folder.join("summary.json"), &text).context("the summary cannot be written")?;
-        fs::write(folder.join("cost.jsonl"), logline::json(&run) + "\n")
-            .context("the cost line cannot be written")?;
+    let files = files(story, &run);
+    let on_actions = if story.inputs.on_actions { on_actions(&run, shell) } else { Ok(()) };
+    let streams = streams(&run, shell);
+    // Each is tried, whatever becomes of the others.
+    let unwritten = [files, on_actions, streams].into_iter().find_map(Result::err);
+    match unwritten {
+        Some(error) if gate.code == exit::PASS => Err(error),
+        Some(error) => {
+            writeln!(shell.err, "warning: {error:#}")?;
+            Ok(gate.code)
+        }
+        None => Ok(gate.code),
     }
-    if let Some(path) = &story.request.summary_json {
-        fs::write(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
+}
+
+/// The files that were asked for, and those of the run's folder: an agent may have taken that away.
+fn files(story: &Story<'_>, run: &Run) -> anyhow::Result<()> {
+    let text = json::render(run);
+    let asked = match &story.request.summary_json {
+        Some(path) => fs::write(path, &text).with_context(|| format!("{} cannot be written", path.display())),
+        None => Ok(()),
+    };
+    if let Some(own) = &run.files.folder {
+        let own = Path::new(own);
+        folder::write(&own.join("summary.json"), text.as_bytes())
+            .and_then(|()| folder::write(&own.join("cost.jsonl"), (logline::json(run) + "\n").as_bytes()))
+            .with_context(|| format!("the run's folder {} cannot be written", own.display()))?;
     }
-    if story.inputs.on_actions {
-        on_actions(&run, shell)?;
-    }
+    asked
+}
+
+fn streams(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
     let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
-    writeln!(shell.err, "\n{}", terminal::render(&run, width(shell)))?;
-    writeln!(shell.err, "{}", logline::logfmt(&run).trim_end())?;
-    writeln!(shell.out, "{}", comment::render(&run, COMMENT_KEY, run_id))?;
+    writeln!(shell.err, "\n{}", terminal::render(run, width(shell)))?;
+    writeln!(shell.err, "{}", logline::logfmt(run).trim_end())?;
+    writeln!(shell.out, "{}", comment::render(run, COMMENT_KEY, run_id))?;
     shell.out.flush()?;
     Ok(())
 }
@@ -270,16 +292,16 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
     Ok(Some(total))
 }
 
-/// The same; a report that fails is a warning and never changes the verdict.
-pub(super) fn report_or_warn(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) {
-    if let Err(error) = report(story, gate, facts, shell) {
-        // Nobody is left to be told where this fails too.
-        let _ = writeln!(shell.err, "warning: the run is not fully reported: {error:#}");
-    }
-}
-
-/// Nothing was run, because a budget refused it.
-pub(super) fn refused(story: &Story<'_>, gate: &Gate, balances: &[Balance], shell: &mut Shell) {
+/// Nothing was run, because a budget refused it. Returns the exit code.
+///
+/// # Errors
+/// When the verdict passes, and a result cannot be written.
+pub(super) fn refused(
+    story: &Story<'_>,
+    gate: &Gate,
+    balances: &[Balance],
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
     let facts = Facts {
         served: None,
         totals: Totals::default(),
@@ -290,5 +312,5 @@ pub(super) fn refused(story: &Story<'_>, gate: &Gate, balances: &[Balance], shel
         saved: Saved::default(),
         folder: None,
     };
-    report_or_warn(story, gate, facts, shell);
+    report(story, gate, facts, shell)
 }

@@ -1,18 +1,24 @@
 //! The run's folder: its journal, its results, and the lock by which the next command knows that it died.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+//!
+//! An agent runs as the same user, so whatever lies here may have been replaced by it: by a link to
+//! somewhere else, or by a pipe that nobody ever writes to. Files are opened so that neither matters.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{self, HoldId};
 
 /// Finished runs whose folders are kept.
 const KEPT: usize = 20;
+/// The longest file of a dead run that is read: a journal has a few hundred bytes a request.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A folder of one run, below `runs/` of the state folder, mode 0700.
 #[derive(Debug)]
@@ -30,8 +36,6 @@ pub struct Record {
     pub hold: HoldId,
     /// When it started.
     pub started: Timestamp,
-    /// Nobody but tollgate could have written the journal.
-    pub journal_is_proof: bool,
     /// The hold is settled.
     pub finished: bool,
 }
@@ -46,8 +50,9 @@ impl RunFolder {
         let path = state.join("runs").join(&nonce);
         DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
         hide_from_git(state)?;
-        let lock = File::create(path.join("lock"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = new_file(&path.join("lock"))?;
+        // Another process that looks for dead runs may hold it for a moment: that is waited for.
+        flock(&lock, FlockOperation::LockExclusive)?;
         Ok(Self { path, nonce, _lock: lock })
     }
 
@@ -81,8 +86,35 @@ fn hide_from_git(state: &Path) -> io::Result<()> {
 fn remember(folder: &Path, record: &Record) -> io::Result<()> {
     let text = serde_json::to_string(record)?;
     let beside = folder.join("run.json.new");
-    fs::write(&beside, text)?;
+    write(&beside, text.as_bytes())?;
     fs::rename(beside, folder.join("run.json"))
+}
+
+/// Writes a file that is new, whatever was in its place.
+///
+/// # Errors
+/// When what is there cannot be removed, or the file cannot be written.
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    new_file(path)?.write_all(content)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    // What cannot be removed makes the next step fail, and says why.
+    let _ = fs::remove_file(path);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens a file to read that is one.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A run that died before it settled.
@@ -98,7 +130,7 @@ impl DeadRun {
     /// The text of its journal, as far as it was written.
     #[must_use]
     pub fn journal(&self) -> Vec<u8> {
-        fs::read(self.folder.join("journal")).unwrap_or_default()
+        read(&self.folder.join("journal")).unwrap_or_default()
     }
 
     /// Its hold is settled now.
@@ -127,12 +159,12 @@ pub fn dead_runs(state: &Path) -> io::Result<Vec<DeadRun>> {
     };
     for entry in entries {
         let folder = entry?.path();
-        let Ok(lock) = File::open(folder.join("lock")) else { continue };
+        let Ok(lock) = open(&folder.join("lock")) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue; // Alive.
         }
-        let record = fs::read_to_string(folder.join("run.json")).ok();
-        match record.and_then(|text| serde_json::from_str::<Record>(&text).ok()) {
+        let record = read(&folder.join("run.json")).ok();
+        match record.and_then(|text| serde_json::from_slice::<Record>(&text).ok()) {
             Some(record) if !record.finished => dead.push(DeadRun { record, folder, _lock: lock }),
             Some(record) => finished.push((record.started, folder)),
             None => {} // It died before it asked for a hold.
@@ -151,12 +183,7 @@ mod tests {
     use super::*;
 
     fn record(finished: bool) -> Record {
-        Record {
-            hold: HoldId::from_text("local/x/1"),
-            started: Timestamp::UNIX_EPOCH,
-            journal_is_proof: false,
-            finished,
-        }
+        Record { hold: HoldId::from_text("local/x/1"), started: Timestamp::UNIX_EPOCH, finished }
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl Inputs {
         let root = top.map_or(here, PathBuf::from);
         let on_actions = shell.var("GITHUB_ACTIONS") == Some("true");
         let workflow = shell.var("GITHUB_WORKFLOW_REF").and_then(workflow_path);
-        let budget = match find_budget(budget_file, &root, git.as_ref(), &event, on_actions)? {
+        let of_another = on_actions && !is_on_default_branch(shell.var("GITHUB_REF"), &event);
+        let budget = match find_budget(budget_file, &root, git.as_ref(), &event, of_another)? {
             Some((text, path)) => parse(&text, &path)?,
             None => {
                 let note = "note: there is no budget file, so this run observes: it is metered and reported, and \
@@ -122,32 +123,36 @@ fn read_budget(given: Option<&Path>, root: &Path) -> anyhow::Result<Option<(Stri
     }
 }
 
-/// The budget file's text, and how to call it.
-///
-/// On a pull request in Actions the checkout holds what the pull request wrote, so the file is read from
-/// the default branch as git has it. Everywhere else the working tree is what its owner means.
+/// Whether an event's checkout is the default branch itself: so it is for schedules, and for pushes to it
+/// and dispatches on it. What a pull request or another branch holds, its own budget file included, is
+/// somebody's wish.
+fn is_on_default_branch(reference: Option<&str>, event: &Event) -> bool {
+    match event.kind {
+        Kind::Schedule | Kind::Local => true,
+        Kind::Push | Kind::WorkflowDispatch => {
+            reference.and_then(|name| name.strip_prefix("refs/heads/")) == Some(&event.default_branch)
+        }
+        Kind::PullRequest
+        | Kind::PullRequestTarget
+        | Kind::IssueComment
+        | Kind::ReviewComment
+        | Kind::MergeGroup => false,
+    }
+}
+
+/// The budget file's text, and how to call it: from the default branch as git has it where the checkout
+/// is `of_another`. Everywhere else the working tree is what its owner means.
 fn find_budget(
     given: Option<&Path>,
     root: &Path,
     git: Option<&Git>,
     event: &Event,
-    on_actions: bool,
+    of_another: bool,
 ) -> anyhow::Result<Option<(String, String)>> {
-    if given.is_some() {
-        return read_budget(given, root);
-    }
-    let about_a_change = matches!(
-        event.kind,
-        Kind::PullRequest
-            | Kind::PullRequestTarget
-            | Kind::IssueComment
-            | Kind::ReviewComment
-            | Kind::MergeGroup
-    );
-    if on_actions && about_a_change {
+    if given.is_none() && of_another {
         return from_default_branch(git, event);
     }
-    read_budget(None, root)
+    read_budget(given, root)
 }
 
 fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Option<(String, String)>> {
@@ -176,6 +181,26 @@ fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_default_branch_itself_brings_its_own_budget() {
+        for (kind, reference, own) in [
+            (Kind::Push, Some("refs/heads/main"), true),
+            (Kind::Push, Some("refs/heads/feature"), false),
+            (Kind::Push, Some("refs/tags/main"), false),
+            (Kind::Push, Some("main"), false),
+            (Kind::Push, None, false),
+            (Kind::WorkflowDispatch, Some("refs/heads/main"), true),
+            (Kind::WorkflowDispatch, Some("refs/heads/feature"), false),
+            (Kind::Schedule, None, true),
+            (Kind::PullRequest, Some("refs/heads/main"), false),
+            (Kind::PullRequestTarget, Some("refs/heads/main"), false),
+            (Kind::IssueComment, Some("refs/heads/main"), false),
+        ] {
+            let event = Event::bare(kind, "o/r");
+            assert_eq!(is_on_default_branch(reference, &event), own, "{kind:?} {reference:?}");
+        }
+    }
 
     #[test]
     fn the_workflow_is_the_path_inside_the_repository() {

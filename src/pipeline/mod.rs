@@ -21,6 +21,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
+use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::process::harden;
 use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
@@ -39,7 +40,7 @@ use crate::savings;
 use crate::supervise::{self, End, Signals, Supervised};
 use crate::task::Task;
 
-use finish::{Facts, Saved};
+use finish::Facts;
 use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
@@ -112,7 +113,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err((by, least)) => return refuse(&story, &by, least, &balances, shell),
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
-    conclude(&story, &store, &route, &held, &folder, run, shell)
+    conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
 
 /// The class of the work; a task that the user names needs no guessing, its stakes do.
@@ -179,13 +180,7 @@ fn hold(
     let inputs = story.inputs;
     let key = books::key(shell, &inputs.event, folder.nonce());
     // Remembered before it is asked for: a hold that is granted to a process that dies is found again.
-    folder.remember(&Record {
-        hold: key.hold_id(),
-        started: story.started,
-        // The built-in agent writes no files; any other could have written the journal.
-        journal_is_proof: story.request.simulate,
-        finished: false,
-    })?;
+    folder.remember(&Record { hold: key.hold_id(), started: story.started, finished: false })?;
     let least = inputs.budget.on.min_run_usd;
     let workflow = inputs.workflow.as_deref();
     let request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
@@ -201,12 +196,7 @@ fn hold(
 }
 
 fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::io::Result<()> {
-    folder.remember(&Record {
-        hold: hold.clone(),
-        started: story.started,
-        journal_is_proof: story.request.simulate,
-        finished: true,
-    })
+    folder.remember(&Record { hold: hold.clone(), started: story.started, finished: true })
 }
 
 /// A budget has too little left: nothing is run.
@@ -219,15 +209,15 @@ fn refuse(
 ) -> anyhow::Result<u8> {
     let gate =
         gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
-    finish::refused(story, &gate, balances, shell);
-    Ok(gate.code)
+    finish::refused(story, &gate, balances, shell)
 }
 
 /// What became of a run that was started.
 struct Spent {
     supervised: Supervised,
     took: Duration,
-    saved: Saved,
+    /// The working tree as it was before.
+    baseline: Result<Baseline, PatchOutcome>,
 }
 
 /// Runs the agent through the meter until it is over.
@@ -244,7 +234,8 @@ async fn spend(
     let inputs = story.inputs;
     let exe = std::env::current_exe().context("tollgate's own program cannot be found")?;
     let choice = start::choice(story, route, &exe);
-    let (isolation, baseline) = tokio::join!(harden(), finish::before(inputs, shell, folder.path()));
+    let (isolation, baseline) =
+        tokio::join!(harden(&upstream.key), finish::before(inputs, shell, folder.path()));
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
@@ -254,12 +245,11 @@ async fn spend(
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     live.end();
-    let saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
-    Ok(Spent { supervised, took: began.elapsed(), saved })
+    Ok(Spent { supervised, took: began.elapsed(), baseline })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
-fn conclude(
+async fn conclude(
     story: &Story<'_>,
     store: &Store,
     route: &Route,
@@ -277,10 +267,14 @@ fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, saved } = spent;
+    let Spent { supervised, took, baseline } = spent;
     let totals = &supervised.totals;
     let settlement = store.settle(&held.id, &books::spend(totals)).map_err(books::unavailable)?;
-    finish_record(folder, story, &held.id)?;
+    // A record that still says otherwise is found by the next command, with nothing left to charge.
+    let recorded = finish_record(folder, story, &held.id);
+    // After settling: git reads what an agent has left, and that may take longer than a runner waits.
+    let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
+    saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let ran = Ran {
         agent: agent_end(supervised.end),
         cap: held.cap,
@@ -302,10 +296,13 @@ fn conclude(
         reason: route.reason.clone(),
         cap: held.cap,
     };
+    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+        saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
+        None
+    });
     let facts = Facts {
         served: Some(served),
-        // For the report only: the books are in order without it.
-        pull_request: finish::pull_request_total(store, story.inputs).unwrap_or_default(),
+        pull_request,
         balances: settlement.balances,
         savings,
         took,
@@ -313,8 +310,7 @@ fn conclude(
         folder: Some(folder.path().to_owned()),
         totals: supervised.totals,
     };
-    finish::report_or_warn(story, &gate, facts, shell);
-    Ok(gate.code)
+    finish::report(story, &gate, facts, shell)
 }
 
 fn agent_end(end: End) -> AgentEnd {

@@ -8,12 +8,13 @@
 /// Put inside what a forge would act on: it takes no room and ends the word.
 const BREAK: char = '\u{200b}';
 
-/// One line of plain text: no control characters, nothing invisible, line ends as spaces.
+/// One line of plain text: no control characters, nothing invisible, line ends as spaces, and no
+/// `##[command]`, which GitHub's runner obeys anywhere in a line of a log.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let spaced = text.chars().map(|c| if is_space(c) { ' ' } else { c });
     let visible: String = spaced.filter(|c| !is_hidden(*c)).collect();
-    visible.trim().to_owned()
+    visible.trim().replace("##[", &format!("##{BREAK}["))
 }
 
 /// Markdown of one line that shows the text. A name between backticks becomes code.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod break_meter;
+mod break_run;
 mod budget;
 mod classify;
 mod claude;

@@ -1,7 +1,9 @@
 //! How well the provider's key is kept from the agent, claimed only as far as it is true.
 //!
 //! An agent of the same user could read tollgate's memory. A process that is not dumpable refuses that
-//! to everybody but root; so it is worth something exactly where the agent cannot become root.
+//! to everybody but root; so it is worth something exactly where the agent cannot become root. And the key
+//! must be nowhere else: the shell that started tollgate often has it in its environment, which every
+//! process of the same user may read.
 
 use std::fmt;
 use std::path::Path;
@@ -50,6 +52,8 @@ struct Facts {
     ambient_capabilities: bool,
     passwordless_sudo: bool,
     docker_socket: bool,
+    /// Another process has the key in its environment, where the agent could read it.
+    key_beside: bool,
 }
 
 impl Facts {
@@ -60,14 +64,18 @@ impl Facts {
             Facts { ambient_capabilities: true, .. } => "the agent inherits capabilities",
             Facts { passwordless_sudo: true, .. } => "the agent can use sudo without a password",
             Facts { docker_socket: true, .. } => "the agent can use the Docker socket",
+            Facts { key_beside: true, .. } => {
+                "the agent can read the key in the environment of another process, such as the shell that \
+                 started tollgate: start it there with `exec`"
+            }
             _ => return Isolation::Hardened,
         };
         Isolation::None { reason: reason.to_owned() }
     }
 }
 
-/// Makes this process unreadable to others of its user, and says what that is worth here.
-pub async fn harden() -> Isolation {
+/// Makes this process unreadable to others of its user, and says what that is worth here for `key`.
+pub async fn harden(key: &str) -> Isolation {
     let root = rustix::process::geteuid().is_root();
     let facts = Facts {
         undumpable: undump(),
@@ -75,6 +83,7 @@ pub async fn harden() -> Isolation {
         ambient_capabilities: !root && has_ambient_capabilities(),
         passwordless_sudo: !root && sudo_works().await,
         docker_socket: !root && docker_socket(Path::new("/var/run/docker.sock")),
+        key_beside: !root && key_beside(key),
     };
     facts.level()
 }
@@ -88,6 +97,14 @@ fn undump() -> bool {
 #[cfg(not(target_os = "linux"))]
 fn undump() -> bool {
     false
+}
+
+/// Whether an environment that this user may read holds the key; this process's own is not one of them.
+fn key_beside(key: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let finder = memchr::memmem::Finder::new(key);
+    let holds = |path| std::fs::read(path).is_ok_and(|vars| finder.find(&vars).is_some());
+    !key.is_empty() && processes.flatten().any(|process| holds(process.path().join("environ")))
 }
 
 fn has_ambient_capabilities() -> bool {
@@ -126,6 +143,7 @@ mod tests {
         ambient_capabilities: false,
         passwordless_sudo: false,
         docker_socket: false,
+        key_beside: false,
     };
 
     #[test]
@@ -137,9 +155,26 @@ mod tests {
             (Facts { ambient_capabilities: true, ..SOUND }, "none (the agent inherits capabilities)"),
             (Facts { passwordless_sudo: true, ..SOUND }, "none (the agent can use sudo without a password)"),
             (Facts { docker_socket: true, ..SOUND }, "none (the agent can use the Docker socket)"),
+            (
+                Facts { key_beside: true, ..SOUND },
+                "none (the agent can read the key in the environment of another process, such as the shell that \
+                 started tollgate: start it there with `exec`)",
+            ),
         ] {
             assert_eq!(facts.level().to_string(), shown);
         }
+    }
+
+    #[test]
+    fn a_key_in_the_environment_of_another_process_is_found() {
+        let key = format!("sk-{}", crate::id::random_hex(8));
+        assert!(!key_beside(&key));
+        let mut command = std::process::Command::new("sleep");
+        let mut other = command.arg("20").env("SOME_NAME", &key).spawn().expect("sleep");
+        let found = key_beside(&key);
+        other.kill().and_then(|()| other.wait()).expect("ended");
+        assert!(found || !cfg!(target_os = "linux"));
+        assert!(!key_beside(""), "no key is nowhere");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::history::{self, Events, Lines, Shard, shards};
 use super::lock::Lock;
-use super::{Damage, HeadProblem, Options, StoreError, Verified, audit};
+use super::{Damage, HeadProblem, Options, StoreError, Verified, audit, plain};
 use crate::id::HoldId;
 use crate::ledger::book::Book;
 use crate::ledger::commit::{self, Commit, Head, HeadError};
@@ -178,7 +178,7 @@ impl FileStore {
         };
         let torn = self.catch_up(&mut head)?;
         if let Some((path, length)) = torn.filter(|_| writes) {
-            let cut = OpenOptions::new().write(true).open(&path).and_then(|file| {
+            let cut = plain::open_with(OpenOptions::new().write(true), &path).and_then(|file| {
                 file.set_len(length)?;
                 file.sync_all()
             });
@@ -190,7 +190,7 @@ impl FileStore {
     fn read_head(&self) -> Result<Result<Option<Head>, HeadError>, StoreError> {
         let path = self.head_path();
         let mut text = String::new();
-        let read = File::open(&path).and_then(|file| file.take(HEAD_BYTES_MAX).read_to_string(&mut text));
+        let read = plain::open(&path).and_then(|file| file.take(HEAD_BYTES_MAX).read_to_string(&mut text));
         match read {
             Ok(_) => Ok(Head::decode(&text).map(Some)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ok(None)),
@@ -243,7 +243,7 @@ impl FileStore {
         }
         let path = self.events_folder().join(&head.shard);
         let mut last = vec![0; usize::try_from(head.last_line_bytes).unwrap_or(0)];
-        let read = File::open(&path).and_then(|mut file| {
+        let read = plain::open(&path).and_then(|mut file| {
             file.seek(SeekFrom::Start(head.bytes - head.last_line_bytes))?;
             file.read_exact(&mut last)
         });
@@ -342,7 +342,7 @@ impl Session {
         let folder = self.store.events_folder();
         let path = folder.join(shard);
         let is_new = !path.exists();
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let file = plain::open_with(OpenOptions::new().append(true).create(true).mode(0o600), &path);
         let mut file = file.map_err(StoreError::io("append to", &path))?;
         let before = file.metadata().map_err(StoreError::io("append to", &path))?.len();
         if let Err(error) = file.write_all(text) {
@@ -362,8 +362,9 @@ impl Session {
 
     fn replace_head(&self) -> std::io::Result<()> {
         let temporary = self.store.folder.join("head.json.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = plain::open_with(&mut options, &temporary)?;
         file.write_all(self.head.encode().as_bytes())?;
         file.sync_data()?;
         std::fs::rename(&temporary, self.store.head_path())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use memchr::memmem;
 
-use super::{Damage, StoreError};
+use super::{Damage, StoreError, plain};
 use crate::id::HoldId;
 use crate::ledger::Limit;
 use crate::ledger::book::{Account, Discord};
@@ -54,7 +54,7 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn open(path: &Path, offset: u64, line: u64, last: bool) -> Result<Self, StoreError> {
-        let mut file = File::open(path).map_err(StoreError::io("read", path))?;
+        let mut file = plain::open(path).map_err(StoreError::io("read", path))?;
         file.seek(SeekFrom::Start(offset)).map_err(StoreError::io("read", path))?;
         let reader = BufReader::with_capacity(64 * 1024, file);
         Ok(Self { path: path.to_owned(), reader, line, last, torn_at: None, offset })

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::StoreError;
+use super::{StoreError, plain};
 
 /// How long to sleep between two attempts: short, so that a waiter is not starved by busy processes.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -52,18 +52,20 @@ impl Lock {
 
     fn take(folder: &Path, wait: Duration, exclusive: bool) -> Result<Self, StoreError> {
         let path = folder.join("lock");
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(StoreError::io("open", &path))?;
         let operation = if exclusive {
             FlockOperation::NonBlockingLockExclusive
         } else {
             FlockOperation::NonBlockingLockShared
         };
         let started = Instant::now();
-        loop {
+        let file = loop {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = plain::open_with(&mut options, &path).map_err(StoreError::io("open", &path))?;
             match flock(&file, operation) {
-                Ok(()) => break,
+                // A ledger that was cleared away meanwhile has another lock now, if it has any.
+                Ok(()) if is_at(&file, &path) => break file,
+                Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(StoreError::io("lock", &path)(error.into())),
             }
@@ -72,7 +74,7 @@ impl Lock {
                 return Err(StoreError::Locked { path: folder.to_owned(), holder, waited: wait });
             }
             pause();
-        }
+        };
         let mut lock = Self { file, exclusive };
         lock.sign(&std::process::id().to_string());
         Ok(lock)
@@ -95,9 +97,17 @@ impl Drop for Lock {
     }
 }
 
+/// Whether a file is the one at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
 fn holder(path: &Path) -> Holder {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(20).read_to_string(&mut text));
+    let read = plain::open(path).and_then(|file| file.take(20).read_to_string(&mut text));
     match read.ok().and_then(|_| text.trim().parse().ok()) {
         Some(id) => Holder::Process(id),
         None => Holder::Unnamed,

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod history;
 mod lock;
+mod plain;
 
 use std::fmt;
 use std::path::Path;
