@@ -72,7 +72,13 @@ struct Wanted<'a> {
 
 impl<C: Dial> Gate<C> {
     /// Lets a free request through: a list of models, or a count of the agent's own.
-    pub(super) async fn free(&self, method: Method, path: &PathAndQuery, headers: &HeaderMap, body: Bytes) -> Reply {
+    pub(super) async fn free(
+        &self,
+        method: Method,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Reply {
         if self.state.is_sealed() {
             let over = Problem::Denied("this run is over and takes no further requests".to_owned());
             return own(Api::Anthropic.say(&over));
@@ -194,8 +200,7 @@ impl<C: Dial> Gate<C> {
         }
         let (upstream, key) = (&self.upstream, &self.key);
         let path = PathAndQuery::from_static(COUNT_PATH);
-        let request =
-            upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
+        let request = upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
         let answer = async {
             let response = self.lines.ask(request).await.ok()?;
             if response.status() != StatusCode::OK {

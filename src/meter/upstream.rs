@@ -256,9 +256,8 @@ mod tests {
         }
         let key = Secret::new("the real key".to_owned());
         let path = PathAndQuery::from_static("/v1/messages");
-        let request =
-            request(&Upstream::anthropic(), &key, Method::POST, &path, &from, Bytes::new())
-                .expect("a request");
+        let request = request(&Upstream::anthropic(), &key, Method::POST, &path, &from, Bytes::new())
+            .expect("a request");
         let mut seen: Vec<String> = request
             .headers()
             .iter()
