@@ -18,6 +18,8 @@ use super::settle::Charge;
 
 /// What is gathered at most before it is written, in bytes.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// What is set aside at once for what is gathered, in bytes.
+const GATHER_BYTES_USUAL: usize = 16 * 1024;
 /// For how long an answer is read whose agent has gone.
 const DRAIN_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -183,7 +185,7 @@ impl Gathered {
         *self = match std::mem::replace(self, Gathered::None) {
             Gathered::None => Gathered::One(more),
             Gathered::One(first) => {
-                let mut many = BytesMut::with_capacity((first.len() + more.len()).max(4 * 1024));
+                let mut many = BytesMut::with_capacity((first.len() + more.len()).max(GATHER_BYTES_USUAL));
                 many.extend_from_slice(&first);
                 many.extend_from_slice(&more);
                 Gathered::Many(many)

@@ -64,6 +64,10 @@ impl Table {
     fn dearest_allowed(&self, line: &CeilingLine, when: When, input: u64) -> Result<Rates, Unpriced> {
         let model = self.known(&line.model)?;
         let mut dearest = model.dearest(when, &line.terms, input)?;
+        // Nearly every request asks for nothing special, and there is nothing plainer.
+        if line.terms == Terms::default() {
+            return Ok(dearest);
+        }
         for tier in [&line.terms.tier, &ServiceTier::Standard] {
             for speed in [&line.terms.speed, &Speed::Standard] {
                 for region in [&line.terms.region, &Region::Global, &Region::Us] {

@@ -160,7 +160,7 @@ fn the_summarys_shape_is_stable() {
 #[test]
 fn a_failing_verdict_and_alerts_are_annotations() {
     let upstream = plain();
-    let mut world = repository(&budget("0.0003", "0.1", ""));
+    let mut world = repository(&budget("0.00035", "0.1", ""));
     runner(&mut world);
     let run = agent(&mut world, &upstream, "ask Go\nask Go\nask Go\n");
     run.expect_code(3);
@@ -168,9 +168,9 @@ fn a_failing_verdict_and_alerts_are_annotations() {
     assert_eq!(
         titled,
         [
-            "::notice title=Agent cost::This run has spent $0.00020 of $0.00030, 50 %25 of its cap.",
-            "::notice title=Agent budget::The total repo budget has spent $0.00020 of $0.00030, 50 %25 of it.",
-            "::error title=Agent cost%3A $0.00020 of $0.00030 · stopped at its cap::The agent was stopped at its cap, $0.00020 of $0.00030 spent, which is what the total repo budget of $0.00030 had left.%0ARaise its `usd` in .github/tollgate.yml line 3 to at least $0.01.",
+            "::notice title=Agent cost::This run has spent $0.00020 of $0.00035, 50 %25 of its cap.",
+            "::notice title=Agent budget::The total repo budget has spent $0.00020 of $0.00035, 50 %25 of it.",
+            "::error title=Agent cost%3A $0.00020 of $0.00035 · stopped at its cap::The agent was stopped at its cap, $0.00020 of $0.00035 spent, which is what the total repo budget of $0.00035 had left.%0ARaise its `usd` in .github/tollgate.yml line 3 to at least $0.01.",
         ]
     );
 }

@@ -107,13 +107,13 @@ fn observing_stops_nothing_and_says_what_would_have_failed() {
 #[test]
 fn refused_may_pass() {
     let upstream = serve(Script::new(|_| answer().into()));
-    let mut world = repository(&enforced("0.0005", "hard", ", refused: pass"));
+    let mut world = repository(&enforced("0.00055", "hard", ", refused: pass"));
     for _ in 0..2 {
         one_request(&mut world, &upstream, 0);
     }
     assert_eq!(
         one_request(&mut world, &upstream, 0),
-        "verdict: pass, with a warning · the run was not started: $0.00040 of the total repo budget of $0.00050 is spent, which leaves $0.000095, and a run needs $0.00010 at least\n\n\
+        "verdict: pass, with a warning · the run was not started: $0.00040 of the total repo budget of $0.00055 is spent, which leaves $0.00015, and a run needs $0.00020 at least\n\n\
          hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(upstream.witness.snapshot().generations, 2);
