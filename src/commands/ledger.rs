@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::exit;
 use crate::id::HoldId;
 use crate::ledger::event::{Event, Kind, Reserve};
 use crate::ledger::hold::{Hold, Phase};
@@ -17,10 +18,6 @@ use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
 
-/// The exit code of a ledger that cannot be used or is damaged.
-const UNUSABLE: u8 = 6;
-/// The exit code of a request that the ledger refuses.
-const REFUSED: u8 = 2;
 /// Runs that are shown at most, the newest.
 const RUNS_SHOWN_MAX: usize = 20;
 
@@ -124,10 +121,10 @@ pub fn run_with(
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
-            return Ok(if matches!(error, StoreError::Refused(_)) { REFUSED } else { UNUSABLE });
+            return Ok(if matches!(error, StoreError::Refused(_)) { exit::USAGE } else { exit::LEDGER });
         }
     }
-    Ok(0)
+    Ok(exit::PASS)
 }
 
 enum Done {
@@ -324,12 +321,12 @@ fn print_verified(
     if verified.torn {
         writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
     }
-    let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(0) };
+    let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
     let head = folder.join("head.json");
     writeln!(
         err,
         "error: {mismatch}\n\nhint: remove `{}`: it is made again from the events",
         head.display()
     )?;
-    Ok(UNUSABLE)
+    Ok(exit::LEDGER)
 }
