@@ -17,15 +17,17 @@ pub struct Args {
     pub budget_file: Option<PathBuf>,
 }
 
-/// Checks the budget file, and explains it on `out`. Mistakes go to `err`.
+/// Checks the budget file of the repository at `root`, or the one that `args` names, and explains it on `out`.
+/// Mistakes go to `err`.
 ///
 /// Returns the exit code: 0 for a valid file and for none where the default was asked for, 2 otherwise.
 ///
 /// # Errors
 /// When the file cannot be read for another reason than that it is not there, or `out` cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn run(args: &Args, root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
     let path = args.budget_file.as_deref().unwrap_or(Path::new(budget::PATH));
-    let bytes = match std::fs::read(path) {
+    let read = if args.budget_file.is_some() { std::fs::read(path) } else { std::fs::read(root.join(path)) };
+    let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return absent(path, args.budget_file.is_some(), out, err);

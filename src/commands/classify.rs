@@ -90,8 +90,8 @@ pub fn run(
         return lines(BufReader::new(around.stdin), "stdin", rules, format, out, err);
     }
     let name = input.display().to_string();
-    let file = std::fs::File::open(input)
-        .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let file =
+        std::fs::File::open(input).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     lines(BufReader::new(file), &name, rules, format, out, err)
 }
 
