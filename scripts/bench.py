@@ -65,7 +65,7 @@ http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {fol
     for _ in range(500):
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) == 0:
-                return port
+                return process, port
         if process.poll() is not None:
             sys.exit(f"bench: nginx ended with {process.returncode}")
         time.sleep(0.01)
@@ -97,7 +97,8 @@ def script(folder, name, streaming, token):
     return path
 
 
-def load(url, lua, clients):
+def load(pid, url, lua, clients):
+    before = processor_seconds(pid)
     out = subprocess.run(
         ["wrk", "-t1", f"-c{clients}", f"-d{SECONDS}s", "-s", str(lua), f"{url}/v1/messages"],
         capture_output=True, text=True, check=True, timeout=SECONDS + 30,
@@ -105,12 +106,21 @@ def load(url, lua, clients):
     requests, micros, p50, p99, errors = map(int, re.search(r"RESULT (.*)", out).group(1).split())
     if errors:
         sys.exit(f"bench: {errors} errors at {url}")
-    return requests / (micros / 1e6), p50 / 1000, p99 / 1000
+    used = (processor_seconds(pid) - before) * 1e6 / requests
+    return requests / (micros / 1e6), p50 / 1000, p99 / 1000, used
 
 
 def memory_kb(pid, key):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{key}:\s+(\d+)", status).group(1))
+
+
+def processor_seconds(pid):
+    """What a process and its children have used so far: steadier than time on a busy machine."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(map(processor_seconds, children))
 
 
 def row(measure, value, target, ok):
@@ -119,8 +129,9 @@ def row(measure, value, target, ok):
 
 def throughput(folder, running):
     upstream = start_upstream(folder, running)
-    nginx = start_nginx(folder, upstream, running)
+    nginx, port = start_nginx(folder, upstream, running)
     meter, url, token, _ = start_meter(folder, upstream, running)
+    to = {"nginx": (nginx.pid, f"http://127.0.0.1:{port}"), "meter": (meter.pid, url)}
     rss = 0
     for streaming, clients in ((False, 16), (True, 16), (False, 1), (True, 1)):
         lua = script(folder, f"{streaming}{clients}", streaming, token)
@@ -128,14 +139,14 @@ def throughput(folder, running):
         for number in range(ROUNDS):
             # In turns, each first as often as the other: whatever else the machine does hits both.
             order = ("nginx", "meter") if number % 2 == 0 else ("meter", "nginx")
-            to = {"nginx": f"http://127.0.0.1:{nginx}", "meter": url}
-            seen = {name: load(to[name], lua, clients) for name in order}
+            seen = {name: load(*to[name], lua, clients) for name in order}
             theirs, ours = seen["nginx"], seen["meter"]
             ratios.append(ours[0] / theirs[0])
             p50s.append(ours[1] - theirs[1])
             p99s.append(ours[2] - theirs[2])
-            print(f"  {'SSE' if streaming else 'JSON'} {clients}: nginx {theirs[0]:.0f}/s, "
-                  f"meter {ours[0]:.0f}/s", file=sys.stderr)
+            told = [f"{name} {rate:.0f}/s with {cpu:.0f} µs of processor each"
+                    for name, (rate, _, _, cpu) in sorted(seen.items(), reverse=True)]
+            print(f"  {'SSE' if streaming else 'JSON'} {clients}: {', '.join(told)}", file=sys.stderr)
         kind = "SSE" if streaming else "JSON"
         if clients == 16:
             ratio = statistics.median(ratios)

@@ -59,7 +59,13 @@ impl Supervised {
     pub fn last_words(&self) -> Option<String> {
         let printed = Some(self.agent.said.text.clone()).filter(|text| !text.trim().is_empty());
         let metered = self.metered_text.clone().filter(|text| !text.trim().is_empty());
-        if self.totals.stopped_requests > 0 { metered.or(printed) } else { printed.or(metered) }
+        match (printed, metered) {
+            // What it printed may end with the meter's own words, and have all of its words before them.
+            (Some(printed), Some(metered)) if self.totals.stopped_requests > 0 => {
+                Some(if printed.contains(metered.trim()) { printed } else { metered })
+            }
+            (printed, metered) => printed.or(metered),
+        }
     }
 }
 

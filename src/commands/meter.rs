@@ -1,7 +1,7 @@
 //! `tollgate meter`: the meter alone, for whoever brings an agent and a cap of their own.
 //!
 //! The key comes from the environment and stays here; clients get the address and the token from the
-//! ready file. SIGTERM or SIGINT ends the run: what is in flight is waited for, and the summary is written.
+//! ready file. SIGTERM, SIGINT or SIGHUP ends the run: what is in flight is waited for, and the summary is written.
 
 use std::fs;
 use std::io::Write;
@@ -104,7 +104,7 @@ impl FromStr for UpstreamArg {
     }
 }
 
-/// Runs the meter until SIGTERM or SIGINT. `env` looks a variable up.
+/// Runs the meter until SIGTERM, SIGINT or SIGHUP. `env` looks a variable up.
 ///
 /// # Errors
 /// When it cannot listen, or the ready file, the journal or the summary cannot be written.
@@ -113,13 +113,15 @@ pub async fn run(
     env: &dyn Fn(&str) -> Option<String>,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    // Both are installed before anybody can be told that the meter is ready.
+    // All are installed before anybody can be told that the meter is ready.
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
     let stop = async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     };
     run_until(args, env, err, stop).await

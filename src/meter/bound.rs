@@ -100,7 +100,8 @@ impl Rules {
         input: InputBound,
         when: When,
     ) -> Result<Bounded, Problem> {
-        let widest = self.table.dearest_known().limits;
+        // How long the answers of a model without a price can be, nobody knows.
+        let widest = Limits { output: u64::MAX, ..self.table.dearest_known().limits };
         let limits = |model: &ModelId| -> Limits { self.table.limits(model).unwrap_or(widest) };
         let ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
         let (ceiling, bound) = match self.table.bound(&ceiling, when) {

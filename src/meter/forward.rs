@@ -44,6 +44,9 @@ const COUNTS_KEPT: usize = 32;
 /// How long a request waits for room at most; by then everything in flight has ended, or is stuck.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// How long an answer may take to begin whose agent has gone.
+const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// An answer of the meter.
 pub(super) type Reply = Response<ReplyBody>;
 
@@ -72,7 +75,13 @@ struct Wanted<'a> {
 
 impl<C: Dial> Gate<C> {
     /// Lets a free request through: a list of models, or a count of the agent's own.
-    pub(super) async fn free(&self, method: Method, path: &PathAndQuery, headers: &HeaderMap, body: Bytes) -> Reply {
+    pub(super) async fn free(
+        &self,
+        method: Method,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Reply {
         if self.state.is_sealed() {
             let over = Problem::Denied("this run is over and takes no further requests".to_owned());
             return own(Api::Anthropic.say(&over));
@@ -194,8 +203,7 @@ impl<C: Dial> Gate<C> {
         }
         let (upstream, key) = (&self.upstream, &self.key);
         let path = PathAndQuery::from_static(COUNT_PATH);
-        let request =
-            upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
+        let request = upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
         let answer = async {
             let response = self.lines.ask(request).await.ok()?;
             if response.status() != StatusCode::OK {
@@ -387,9 +395,10 @@ where
     F::Output: Send,
 {
     fn drop(&mut self) {
-        // The answer's body, dropped in that task, sees to the rest by itself.
+        // The answer's body, dropped in that task, sees to the rest by itself. Out of time, the request is
+        // dropped and counts as lost: a provider that never answers must not hold its money for ever.
         if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            drop(runtime.spawn(async move { drop(future.await) }));
+            drop(runtime.spawn(async move { drop(tokio::time::timeout(ANSWER_MAX, future).await) }));
         }
     }
 }

@@ -30,12 +30,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whatever makes connections: hyper-util's connectors, or a simulated network.
 pub trait Dial:
-    Service<
-        Uri,
-        Response: Read + Write + Unpin + Send + 'static,
-        Error: Into<Cause>,
-        Future: Send,
-    > + Clone
+    Service<Uri, Response: Read + Write + Unpin + Send + 'static, Error: Into<Cause>, Future: Send>
+    + Clone
     + Send
     + Sync
     + 'static
@@ -43,12 +39,8 @@ pub trait Dial:
 }
 
 impl<S> Dial for S where
-    S: Service<
-            Uri,
-            Response: Read + Write + Unpin + Send + 'static,
-            Error: Into<Cause>,
-            Future: Send,
-        > + Clone
+    S: Service<Uri, Response: Read + Write + Unpin + Send + 'static, Error: Into<Cause>, Future: Send>
+        + Clone
         + Send
         + Sync
         + 'static

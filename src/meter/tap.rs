@@ -77,8 +77,7 @@ pub(super) struct Tap {
 
 impl Tap {
     pub(super) fn new(body: Arriving, charge: Charge) -> Self {
-        let mut tap =
-            Self { body: Some(body), charge: Some(charge), gathered: Gathered::None, error: None };
+        let mut tap = Self { body: Some(body), charge: Some(charge), gathered: Gathered::None, error: None };
         if tap.body.as_ref().is_some_and(Body::is_end_stream) {
             tap.end();
         }

@@ -162,10 +162,11 @@ fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Optio
         );
         return Err(Failure::usage(message).into());
     };
-    if git.line(&["cat-file", "-e", &format!("{commit}:{BUDGET_FILE}")]).is_none() {
+    let Some(blob) = git.line(&["rev-parse", "--verify", "--quiet", &format!("{commit}:{BUDGET_FILE}")])
+    else {
         return Ok(None);
-    }
-    let text = git.run(&["cat-file", "blob", &format!("{commit}:{BUDGET_FILE}")])?;
+    };
+    let text = git.run(&["cat-file", "blob", &blob])?;
     let text =
         String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
     let short = commit.get(..12).unwrap_or(&commit);

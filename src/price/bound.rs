@@ -58,12 +58,15 @@ impl Table {
     }
 
     /// The dearest rates at the line's terms, or at any plainer ones that a response may fall back to.
+    ///
+    /// The United States count wherever they are offered: a request that names no region is served in its
+    /// workspace's default one (Messages API reference), and only the answer says which that is.
     fn dearest_allowed(&self, line: &CeilingLine, when: When, input: u64) -> Result<Rates, Unpriced> {
         let model = self.known(&line.model)?;
         let mut dearest = model.dearest(when, &line.terms, input)?;
         for tier in [&line.terms.tier, &ServiceTier::Standard] {
             for speed in [&line.terms.speed, &Speed::Standard] {
-                for region in [&line.terms.region, &Region::Global] {
+                for region in [&line.terms.region, &Region::Global, &Region::Us] {
                     let terms = Terms { tier: tier.clone(), speed: speed.clone(), region: region.clone() };
                     if let Ok(rates) = model.dearest(when, &terms, input) {
                         dearest = dearest.dearer(rates);

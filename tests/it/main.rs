@@ -1,12 +1,14 @@
 //! The one integration-test binary.
 
 mod agent;
+mod break_meter;
 mod budget;
 mod classify;
 mod claude;
 mod claude_world;
 mod cost;
 mod event;
+mod gate;
 mod ledger;
 mod meter;
 mod meter_command;
@@ -14,7 +16,10 @@ mod meter_door;
 mod meter_witness;
 mod report;
 mod run;
+mod run_actions;
 mod run_budgets;
+mod run_refusals;
 mod run_wire;
+mod signals;
 mod source;
 mod support;

@@ -33,13 +33,13 @@ fn a_soft_budget_lets_a_run_end_and_refuses_the_next() {
     assert_eq!(
         one_request(&mut world, &upstream, 3),
         "verdict: FAIL · the total repo budget is exceeded by $0.00010: $0.00020 of $0.00010 spent\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.00020"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(usd(&summary(&world)["cap_usd"]), "0.1".parse().expect("an amount"));
     assert_eq!(
         one_request(&mut world, &upstream, 3),
         "verdict: FAIL · the run was not started: $0.00020 of the total repo budget of $0.00010 is spent, which leaves $0.00, and a run needs $0.00010 at least\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.00030"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(upstream.witness.snapshot().generations, 1);
 }
@@ -53,7 +53,7 @@ fn a_budget_that_only_warns_says_so_and_passes() {
             one_request(&mut world, &upstream, 0),
             format!(
                 "verdict: pass, with a warning · the total repo budget is exceeded by ${more}: ${times} of $0.00010 spent\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above ${times}"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
             )
         );
     }
@@ -70,7 +70,7 @@ fn a_budget_may_be_used_up_exactly() {
     assert_eq!(
         one_request(&mut world, &upstream, 0),
         "verdict: pass, with a warning · the total repo budget of $0.00040 is used up exactly; the next run is refused\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.00040"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(summary(&world)["verdict"], "warn");
     let gate = world.args(["gate"]).run();
@@ -83,7 +83,7 @@ fn a_budget_may_be_used_up_exactly() {
     assert_eq!(
         one_request(&mut world, &upstream, 3),
         "verdict: FAIL · the run was not started: $0.00040 of the total repo budget of $0.00040 is spent, which leaves $0.00, and a run needs $0.00010 at least\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.00050"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(charged(&expect_settled(&mut world, false)), once + once);
 }
@@ -114,7 +114,7 @@ fn refused_may_pass() {
     assert_eq!(
         one_request(&mut world, &upstream, 0),
         "verdict: pass, with a warning · the run was not started: $0.00040 of the total repo budget of $0.00050 is spent, which leaves $0.000095, and a run needs $0.00010 at least\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 3 above $0.00050"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     assert_eq!(upstream.witness.snapshot().generations, 2);
     assert_eq!(summary(&world)["outcome"], "refused");

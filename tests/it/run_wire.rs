@@ -156,3 +156,71 @@ fn a_run_within_its_cap_costs_what_the_provider_says() {
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&folder).expect("a folder").permissions().mode() & 0o777, 0o700);
 }
+
+/// Whatever it is told to leave out, tollgate's own folder is nobody's work; and the work of an agent that
+/// commits is its work all the same.
+#[test]
+fn what_an_agent_commits_is_in_the_patch_and_the_ledger_is_not() {
+    let upstream = serve(Script::new(going_on));
+    let file = budget("1", "0.1", "") + "ledger: file:books\n";
+    let mut world = repository(&file);
+    let work = "ask Go\necho new > new.txt\ngit add new.txt\ngit commit -qm 'New'\necho more >> README.md\n";
+    agent(&mut world, &upstream, work).expect_code(0);
+    let folder = fs::read_dir(world.work().join("books/runs")).expect("runs").next().expect("a run");
+    let patch = fs::read_to_string(folder.expect("an entry").path().join("partial.patch")).expect("a patch");
+    let changed: Vec<&str> = patch.lines().filter(|line| line.starts_with("diff ")).collect();
+    assert_eq!(changed, ["diff --git a/README.md b/README.md", "diff --git a/new.txt b/new.txt"]);
+}
+
+/// What a hurried or hostile client might do to get past the meter.
+#[test]
+fn requests_that_are_no_good_cost_nothing() {
+    let upstream = serve(Script::new(going_on));
+    let mut world = repository(&budget("1", "0.1", ""));
+    let script = r#"
+try() { curl -sS -o "$HOME/body" -w '%{http_code}\n' -H 'anthropic-version: 2023-06-01' "$@"; }
+good="{\"model\":\"$ANTHROPIC_MODEL\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}"
+key="x-api-key: $ANTHROPIC_API_KEY"
+to=$ANTHROPIC_BASE_URL/v1
+echo "no token: $(try -d "$good" $to/messages)"
+echo "another token: $(try -H 'x-api-key: sk-other' -d "$good" $to/messages)"
+echo "a batch: $(try -H "$key" -d "{\"requests\":[]}" $to/messages/batches)"
+echo "a file: $(try -H "$key" -d x $to/files)"
+echo "out of the path: $(try --path-as-is -H "$key" -d "$good" $to/messages/../complete)"
+echo "two models: $(try -H "$key" -d "{\"model\":\"claude-opus-5-5\",${good#\{}" $to/messages)"
+echo "no model of ours: $(try -H "$key" -d "$(echo "$good" | sed "s/$ANTHROPIC_MODEL/claude-nimbus-9/")" $to/messages)"
+echo "a web search: $(try -H "$key" -d "{\"tools\":[{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}],${good#\{}" $to/messages)"
+echo "no JSON: $(try -H "$key" -d '{' $to/messages)"
+echo "too much: $(try -H "$key" -d "$(echo "$good" | sed 's/:9,/:99999999,/')" $to/messages)"
+echo "good: $(try -H "$key" -d "$good" $to/messages)"
+"#;
+    let run = agent(&mut world, &upstream, script);
+    run.expect_code(0);
+    let said: Vec<&str> = run
+        .stderr
+        .lines()
+        .filter(|line| {
+            line.contains(": ") && line.ends_with(|c: char| c.is_ascii_digit()) && !line.contains('=')
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "no token: 401",
+            "another token: 401",
+            "a batch: 404",
+            "a file: 404",
+            "out of the path: 404",
+            "two models: 400",
+            "no model of ours: 403",
+            "a web search: 403",
+            "no JSON: 400",
+            // Lowered to what fits.
+            "too much: 200",
+            "good: 200",
+        ]
+    );
+    let witness = upstream.witness.snapshot();
+    assert_eq!((witness.generations, witness.violations), (2, Vec::new()));
+    assert_eq!(charged(&expect_settled(&mut world, false)), upstream.witness.usd());
+}

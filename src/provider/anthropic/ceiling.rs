@@ -5,6 +5,7 @@
 
 use super::super::{Edits, InputBound};
 use super::Request;
+use super::fields::Compaction;
 use super::scan::Marks;
 use crate::model::{Limits, ModelId};
 use crate::tokens::{CacheWrites, Ceiling, CeilingLine};
@@ -23,6 +24,10 @@ const SCHEMA_TOKENS: u64 = 1_024;
 const NOTE_TOKENS: u64 = 16;
 /// Anthropic's page on server tools: after ten steps the provider hands the turn back (`pause_turn`).
 const SERVER_STEPS: u64 = 10;
+/// The shortest context that is compacted: the page on compaction takes no lower trigger.
+const COMPACTION_TRIGGER_MIN: u64 = 50_000;
+/// The provider's own prompt for a summary. Not published.
+const COMPACTION_TOKENS: u64 = 2_048;
 /// Searches in one request that names no `max_uses`. A step may hold several; no limit is published.
 const SEARCHES_UNBOUNDED: u64 = 100;
 
@@ -31,14 +36,16 @@ impl Request {
     /// most; it is asked for the request's model (or the one in `edits`), every fallback and the advisor.
     ///
     /// - **Input**: see [`InputBound`], never above the window.
-    /// - **Output**: the output cap, which holds thinking too and is hard (Messages API reference), never
-    ///   above the model's own.
+    /// - **Output**: the output cap, which holds thinking too and is hard (Messages API reference). It is
+    ///   taken at its word where it is above the model's own: the API refuses that, unless a beta lifts it.
     /// - **Samplings**: one; with tools that the provider runs one more for every use it may make of
     ///   them, ten at most, each of which reads the context again, grown by what the tools brought: hence
     ///   the window. Whether the output cap holds for each or for all is not published: for each.
-    /// - **Compaction** is a sampling of its own, billed like one (`usage.iterations`).
+    /// - **Compaction** is a sampling of its own, billed like one (`usage.iterations`). Whether the output
+    ///   cap holds for the summary is not published: the model's own.
     /// - **Fallbacks** are billed hop by hop, each at its model's price, an **advisor** call as a sampling of
-    ///   its own model over the whole transcript (pages on both).
+    ///   its own model over the whole transcript (pages on both). What was counted for one model does not
+    ///   bound another, whose tokenizer may be another: theirs is the bound by size.
     /// - **Cache writes** at the longest lifetime that anything in the request is marked with. A model need
     ///   not write what it may.
     /// - **Terms** as the request asks. `service_tier: auto` may be served from committed capacity, which
@@ -55,30 +62,48 @@ impl Request {
                 web_searches = web_searches.saturating_add(tool.uses_max.unwrap_or(SEARCHES_UNBOUNDED));
             }
         }
-        let samplings = 1 + uses.min(SERVER_STEPS) + u64::from(self.found.compaction);
-        let line = |model: &ModelId, output: u64, samplings: u64| {
+        let samplings = 1 + uses.min(SERVER_STEPS);
+        let line = |model: &ModelId, input: InputBound, output: Option<u64>, samplings: u64| {
             let limits = limits(model);
             CeilingLine {
                 model: model.clone(),
                 input: self.input_ceiling(edits, &limits, input),
-                output: output.min(limits.output),
+                output: output.unwrap_or(limits.output),
                 samplings,
                 cache_writes: cache_writes(self.marks),
                 terms: self.found.terms.clone(),
             }
         };
         let output = self.output_cap_with(edits);
-        let mut lines = vec![line(edits.model.as_ref().unwrap_or(&self.model), output, samplings)];
-        for (model, own_cap) in &self.found.fallbacks {
-            lines.push(line(model, own_cap.unwrap_or(0).max(output), samplings));
+        let model = edits.model.as_ref().unwrap_or(&self.model);
+        let mut lines = vec![line(model, input, Some(output), samplings)];
+        for fallback in &self.found.fallbacks {
+            let cap = fallback.output_cap.unwrap_or(0).max(output);
+            let mut hop = line(&fallback.model, InputBound::Bytes, Some(cap), samplings);
+            if let Some(speed) = &fallback.speed {
+                hop.terms.speed = speed.clone();
+            }
+            lines.push(hop);
         }
         for tool in advisors() {
             // One that names no model asks the dearest that could be meant: none is published, so its own.
             let model = tool.model.as_ref().unwrap_or(&self.model);
-            let cap = tool.output_cap.unwrap_or(u64::MAX);
-            lines.push(line(model, cap, tool.uses_max.unwrap_or(SERVER_STEPS)));
+            let uses = tool.uses_max.unwrap_or(SERVER_STEPS);
+            lines.push(line(model, InputBound::Bytes, tool.output_cap, uses));
+        }
+        if self.compacts(lines[0].input) {
+            lines.push(line(model, input, None, 1));
         }
         Ceiling { lines, web_searches }
+    }
+
+    /// Whether a context of at most so many tokens may be summarised on the way.
+    fn compacts(&self, input: u64) -> bool {
+        match self.found.compaction {
+            Compaction::None => false,
+            Compaction::WhenLong => input >= COMPACTION_TRIGGER_MIN,
+            Compaction::Any => true,
+        }
     }
 
     /// The output cap once `edits` are made.
@@ -99,6 +124,7 @@ impl Request {
     fn input_ceiling(&self, edits: &Edits, limits: &Limits, input: InputBound) -> u64 {
         let content = &self.found.content;
         let note = edits.note.as_ref().map_or(0, |note| count(note.len()) + NOTE_TOKENS);
+        let compaction = if self.found.compaction == Compaction::None { 0 } else { COMPACTION_TOKENS };
         // What an address holds can change between counting and serving.
         let remote_images = content.remote_images.saturating_mul(limits.image);
         let tokens = match input {
@@ -115,7 +141,7 @@ impl Request {
             InputBound::Bytes if content.documents => limits.window,
             InputBound::Bytes => self.text_ceiling() + self.image_ceiling(limits) + remote_images,
         };
-        tokens.saturating_add(note).min(limits.window)
+        tokens.saturating_add(note).saturating_add(compaction).min(limits.window)
     }
 
     /// Tokens of everything but images. A tokenizer that falls back to single bytes makes no more tokens
@@ -146,7 +172,9 @@ impl Request {
 
     /// Whether one answer is one sampling, so that its first event says all of its input side.
     pub(super) fn samples_once(&self) -> bool {
-        self.found.tools.server.is_empty() && !self.found.compaction && self.found.fallbacks.is_empty()
+        self.found.tools.server.is_empty()
+            && self.found.compaction == Compaction::None
+            && self.found.fallbacks.is_empty()
     }
 }
 

@@ -8,12 +8,13 @@ use std::ops::Range;
 
 use super::image::{self, Size};
 use super::scan::{Flaw, Kind, Scanner};
+use super::tools::{self, Tools};
 
 type Result<T> = std::result::Result<T, Flaw>;
 
 /// Kinds of content whose tokens are bounded by their bytes, or that are handled below; so are all whose
 /// names end in `_result`.
-const KNOWN_KINDS: [&str; 12] = [
+const KNOWN_KINDS: [&str; 14] = [
     "compaction",
     "container_upload",
     "document",
@@ -24,7 +25,9 @@ const KNOWN_KINDS: [&str; 12] = [
     "server_tool_use",
     "text",
     "thinking",
+    "tool_addition",
     "tool_reference",
+    "tool_removal",
     "tool_use",
 ];
 
@@ -40,12 +43,15 @@ pub(super) struct Content {
     pub(super) images: Vec<Image>,
     /// Images that the provider fetches or holds.
     pub(super) remote_images: u64,
-    /// Documents of unknown length that the provider's count endpoint sees as the model will.
+    /// Content of unknown length that the provider's count endpoint sees as the model will: documents,
+    /// and kinds that this version does not know.
     pub(super) documents: bool,
     /// Content that nobody can bound before it is sent: fetched at that moment, or held elsewhere.
     pub(super) opaque: bool,
     /// Places that expand to a tool's definition.
     pub(super) tool_references: u64,
+    /// Tools that the conversation defines (`tool_addition`); they are offered like those of `tools`.
+    pub(super) tools: Tools,
     /// Kinds of content that this version does not know.
     pub(super) unknown_kinds: Vec<String>,
 }
@@ -162,9 +168,16 @@ fn block(scan: &mut Scanner<'_>, found: &mut Content) -> Result<bool> {
     let images_before = found.images.len();
     let mut kind = Cow::Borrowed("");
     let mut from = Source::Text;
+    let mut cited = false;
     scan.object(|scan, key| {
         match key {
             "type" if scan.peek()? == Kind::String => kind = scan.string()?.value(),
+            // Cut into sentences that are numbered for the model, in a form that is not published.
+            "citations" if scan.peek()? == Kind::Object => cited = enabled(scan)?,
+            "tool" if scan.peek()? == Kind::Object => tool_change(scan, found)?,
+            "tool_changes" if scan.peek()? == Kind::Array => {
+                scan.array(|scan| block(scan, found).map(drop))?;
+            }
             "source" if scan.peek()? == Kind::Object => from = source(scan, found)?,
             "content" => {
                 content(scan, found)?;
@@ -175,8 +188,9 @@ fn block(scan: &mut Scanner<'_>, found: &mut Content) -> Result<bool> {
     })?;
     // Only here does the provider look for images; elsewhere the same bytes would be text.
     let holds_images = kind == "tool_result" || (kind == "document" && matches!(from, Source::Blocks));
-    if !holds_images {
+    if !holds_images && found.images.len() > images_before {
         found.images.truncate(images_before);
+        found.documents = true;
     }
     match (&*kind, from) {
         ("tool_reference", _) => found.tool_references += 1,
@@ -188,10 +202,37 @@ fn block(scan: &mut Scanner<'_>, found: &mut Content) -> Result<bool> {
         _ => found.opaque = true,
     }
     let known = kind.is_empty() || KNOWN_KINDS.contains(&&*kind) || kind.ends_with("_result");
+    found.documents |= cited || !known;
     if !known && !found.unknown_kinds.iter().any(|known| *known == kind) {
         found.unknown_kinds.push(kind.to_string());
     }
     Ok(TEXT_FOLLOWS.contains(&&*kind))
+}
+
+/// Reads what a block offers to the model or withdraws: a definition, or the name of one.
+fn tool_change(scan: &mut Scanner<'_>, found: &mut Content) -> Result<()> {
+    let mut defined = false;
+    scan.object(|scan, key| {
+        if key == "definition" && scan.peek()? == Kind::Object {
+            defined = true;
+            return tools::tool(scan, &mut found.tools);
+        }
+        scan.skip()
+    })?;
+    found.tool_references += u64::from(!defined);
+    Ok(())
+}
+
+/// Whether an object says `"enabled": true`.
+fn enabled(scan: &mut Scanner<'_>) -> Result<bool> {
+    let mut enabled = false;
+    scan.object(|scan, key| {
+        let flag = key == "enabled" && scan.peek()? == Kind::Bool;
+        // The two words differ in length.
+        enabled |= scan.span()?.len() == "true".len() && flag;
+        Ok(())
+    })?;
+    Ok(enabled)
 }
 
 fn source(scan: &mut Scanner<'_>, found: &mut Content) -> Result<Source> {

@@ -21,10 +21,9 @@ pub(super) struct Found {
     pub(super) terms: Terms,
     pub(super) content: Content,
     pub(super) tools: Tools,
-    /// Further models that the provider may serve the request with, each with an output cap of its own.
-    pub(super) fallbacks: Vec<(ModelId, Option<u64>)>,
-    /// The provider may summarise the conversation first, in a sampling of its own.
-    pub(super) compaction: bool,
+    /// Further models that the provider may serve the request with.
+    pub(super) fallbacks: Vec<Fallback>,
+    pub(super) compaction: Compaction,
     /// Values that the count endpoint takes as they are.
     pub(super) countable: Vec<(&'static str, Range<usize>)>,
     pub(super) unknown: Vec<String>,
@@ -32,6 +31,25 @@ pub(super) struct Found {
     pub(super) unknown_bytes: usize,
     pub(super) model: Option<(ModelId, Range<usize>)>,
     pub(super) output_cap: Option<(u64, Range<usize>)>,
+}
+
+/// A further model, with what it is asked in place of what the request says.
+#[derive(Clone, Debug)]
+pub(super) struct Fallback {
+    pub(super) model: ModelId,
+    pub(super) output_cap: Option<u64>,
+    pub(super) speed: Option<Speed>,
+}
+
+/// Whether the provider may summarise the conversation, in a sampling of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Compaction {
+    #[default]
+    None,
+    /// Once the context is long.
+    WhenLong,
+    /// However long it is.
+    Any,
 }
 
 type Read<T> = Result<T, Flaw>;
@@ -45,6 +63,8 @@ pub(super) fn read(body: &[u8]) -> Read<(Found, Marks)> {
     let mut found = Found::default();
     scan.object(|scan, key| found.field(scan, key))?;
     scan.end()?;
+    let inline = std::mem::take(&mut found.content.tools);
+    found.tools.add(inline);
     Ok((found, scan.marks))
 }
 
@@ -101,13 +121,7 @@ impl Found {
                     Some(other) => ServiceTier::Other(other.to_owned()),
                 }
             }
-            "speed" => {
-                self.terms.speed = match word(scan, "speed")?.as_deref() {
-                    None | Some("standard") => Speed::Standard,
-                    Some("fast") => Speed::Fast,
-                    Some(other) => Speed::Other(other.to_owned()),
-                }
-            }
+            "speed" => self.terms.speed = speed(scan)?.unwrap_or_default(),
             "inference_geo" => {
                 self.terms.region = match word(scan, "inference_geo")?.as_deref() {
                     None | Some("global" | "not_available") => Region::Global,
@@ -116,7 +130,19 @@ impl Found {
                 }
             }
             "fallbacks" => self.fallbacks = fallbacks(scan)?,
-            "context_management" => self.compaction = compaction(scan)?,
+            // The count endpoint does not get to see the instructions of either.
+            "context_management" => {
+                let start = scan.start()?;
+                let compaction = compaction(scan)?;
+                self.compaction = self.compaction.max(compaction);
+                self.unknown_bytes += scan.position() - start;
+            }
+            "compaction" => {
+                if scan.peek()? != Kind::Null {
+                    self.compaction = Compaction::Any;
+                }
+                self.unknown_bytes += scan.span()?.len();
+            }
             "mcp_servers" => self.mcp_servers(scan)?,
             // What is kept there was sent by other requests.
             "container" | "thread" | "thread_id" => {
@@ -130,8 +156,15 @@ impl Found {
                     return refused("background requests are not metered; leave background out");
                 }
             }
-            // They change no cost.
-            "metadata" | "stop_sequences" | "temperature" | "top_k" | "top_p" => {
+            // They change no cost, or lower it.
+            "billing_policy"
+            | "diagnostics"
+            | "fallback_credit_token"
+            | "metadata"
+            | "stop_sequences"
+            | "temperature"
+            | "top_k"
+            | "top_p" => {
                 scan.skip()?;
             }
             _ => {
@@ -253,7 +286,15 @@ fn word(scan: &mut Scanner<'_>, name: &str) -> Read<Option<String>> {
     }
 }
 
-fn fallbacks(scan: &mut Scanner<'_>) -> Read<Vec<(ModelId, Option<u64>)>> {
+fn speed(scan: &mut Scanner<'_>) -> Read<Option<Speed>> {
+    Ok(word(scan, "speed")?.map(|speed| match &*speed {
+        "standard" => Speed::Standard,
+        "fast" => Speed::Fast,
+        _ => Speed::Other(speed),
+    }))
+}
+
+fn fallbacks(scan: &mut Scanner<'_>) -> Read<Vec<Fallback>> {
     const SHAPE: &str = "fallbacks must be an array of objects, each with the model it names";
     let mut models = Vec::new();
     match scan.peek()? {
@@ -261,23 +302,25 @@ fn fallbacks(scan: &mut Scanner<'_>) -> Read<Vec<(ModelId, Option<u64>)>> {
         Kind::Array => {
             scan.array(|scan| {
                 if scan.peek()? == Kind::String {
-                    models.push((ModelId::new(&scan.string()?.value()), None));
+                    let model = ModelId::new(&scan.string()?.value());
+                    models.push(Fallback { model, output_cap: None, speed: None });
                     return Ok(());
                 }
                 if scan.peek()? != Kind::Object {
                     return wrong(SHAPE);
                 }
-                let (mut name, mut cap) = (None, None);
+                let (mut name, mut output_cap, mut own_speed) = (None, None, None);
                 scan.object(|scan, key| {
                     match key {
                         "model" => name = Some(model(scan)?.0),
-                        "max_tokens" => cap = scan.count()?,
+                        "max_tokens" => output_cap = scan.count()?,
+                        "speed" => own_speed = speed(scan)?,
                         _ => scan.skip()?,
                     }
                     Ok(())
                 })?;
-                let Some(name) = name else { return wrong(SHAPE) };
-                models.push((name, cap));
+                let Some(model) = name else { return wrong(SHAPE) };
+                models.push(Fallback { model, output_cap, speed: own_speed });
                 Ok(())
             })?;
         }
@@ -288,32 +331,38 @@ fn fallbacks(scan: &mut Scanner<'_>) -> Read<Vec<(ModelId, Option<u64>)>> {
 
 /// Whether context management may cause a sampling of its own. Clearing parts of the conversation does
 /// not; compaction does, and so may an edit that is not known.
-fn compaction(scan: &mut Scanner<'_>) -> Read<bool> {
-    let mut samples = false;
+fn compaction(scan: &mut Scanner<'_>) -> Read<Compaction> {
+    let mut samples = Compaction::None;
     if scan.peek()? != Kind::Object {
-        samples = scan.peek()? != Kind::Null;
+        if scan.peek()? != Kind::Null {
+            samples = Compaction::Any;
+        }
         scan.skip()?;
         return Ok(samples);
     }
     scan.object(|scan, key| {
         if key != "edits" || scan.peek()? != Kind::Array {
-            samples = true;
+            samples = Compaction::Any;
             return scan.skip();
         }
         scan.array(|scan| {
-            let mut clears = false;
-            if scan.peek()? != Kind::Object {
-                samples = true;
-                return scan.skip();
+            let mut edit = Compaction::Any;
+            if scan.peek()? == Kind::Object {
+                scan.object(|scan, key| {
+                    if key == "type" && scan.peek()? == Kind::String {
+                        edit = match &*scan.string()?.value() {
+                            kind if kind.starts_with("clear_") => Compaction::None,
+                            kind if kind.starts_with("compact_") => Compaction::WhenLong,
+                            _ => Compaction::Any,
+                        };
+                        return Ok(());
+                    }
+                    scan.skip()
+                })?;
+            } else {
+                scan.skip()?;
             }
-            scan.object(|scan, key| {
-                if key == "type" && scan.peek()? == Kind::String {
-                    clears = scan.string()?.value().starts_with("clear_");
-                    return Ok(());
-                }
-                scan.skip()
-            })?;
-            samples |= !clears;
+            samples = samples.max(edit);
             Ok(())
         })
         .map(drop)

@@ -23,7 +23,8 @@ impl Size {
     }
 }
 
-/// Reads the size of a PNG, JPEG, GIF or WebP in base64; `None` where it cannot be told.
+/// Reads the size of a PNG, JPEG or WebP in base64; `None` where it cannot be told. The frames of a GIF may
+/// be larger than the screen it announces, and some decoders grow the picture to hold them.
 pub(super) fn size(base64: &str) -> Option<Size> {
     // Most formats say it in their first 30 bytes.
     let head = decode(base64.as_bytes().get(..64).unwrap_or(base64.as_bytes()))?;
@@ -31,7 +32,7 @@ pub(super) fn size(base64: &str) -> Option<Size> {
         let head = base64.as_bytes();
         return jpeg(&decode(&head[..head.len().min(BASE64_MAX)])?);
     }
-    png(&head).or_else(|| gif(&head)).or_else(|| webp(&head)).filter(|size| size.width > 0 && size.height > 0)
+    png(&head).or_else(|| webp(&head)).filter(|size| size.width > 0 && size.height > 0)
 }
 
 /// Decodes standard base64 up to its padding, or to the last whole byte; `None` for any other character.
@@ -74,11 +75,6 @@ fn png(bytes: &[u8]) -> Option<Size> {
     }
     let be32 = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     Some(Size { width: be32(16)?, height: be32(20)? })
-}
-
-fn gif(bytes: &[u8]) -> Option<Size> {
-    let known = bytes.starts_with(b"GIF87a") || bytes.starts_with(b"GIF89a");
-    known.then_some(Size { width: le16(bytes, 6)?, height: le16(bytes, 8)? })
 }
 
 fn webp(bytes: &[u8]) -> Option<Size> {
@@ -158,7 +154,7 @@ pub(super) mod tests {
         exif_first.extend_from_slice(b"\xff\xc4\x00\x03\x00\xff\xff\xc2\x00\x11\x08\x02\x58\x03\x20");
         for (name, bytes, size) in [
             ("png", png_of(1920, 1080, 50), Some((1920, 1080))),
-            ("gif", b"GIF89a\x40\x01\xc8\x00\0\0".to_vec(), Some((320, 200))),
+            ("gif", b"GIF89a\x40\x01\xc8\x00\0\0".to_vec(), None),
             (
                 "webp, lossy",
                 b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a\x40\x01\xc8\x00".to_vec(),

@@ -306,7 +306,8 @@ impl Reader {
     /// What the body said of its usage, now that no more of it comes. `status` is the HTTP status.
     ///
     /// Not billed are redirects, 4xx and 529 (Anthropic's page on errors), and other 5xx with an error in
-    /// the API's own shape, which the API gives instead of an answer. Another body, such as a gateway's
+    /// the API's own shape, which the API gives instead of an answer; but not a time that ran out, which
+    /// says that work had begun. Another body, such as a gateway's
     /// page, says nothing of what happened behind it. A stream must have reached `message_stop`: before
     /// it, a `message_delta` need not be the last.
     pub fn end(&mut self, status: u16) -> Reading {
@@ -316,7 +317,7 @@ impl Reader {
             300..=499 | 529 => return Reading::NotBilled,
             _ => {
                 let error = serde_json::from_slice::<Message>(&held).ok().and_then(|body| body.error);
-                return if error.is_some() {
+                return if error.is_some_and(|error| status != 504 && error.kind != "timeout_error") {
                     Reading::NotBilled
                 } else {
                     Reading::Broken { input_side: None }
@@ -357,9 +358,13 @@ impl Reader {
     }
 
     fn exact(&mut self) -> Reading {
-        let refused_before_output = self.stop_reason.as_deref() == Some("refusal") && !self.has_content;
-        match self.merge.clone().finish(refused_before_output) {
-            Ok(usage) => {
+        let refused = self.stop_reason.as_deref() == Some("refusal") && !self.has_content;
+        match self.merge.clone().finish(false) {
+            // Every prompt has tokens: a count of none is no count.
+            Ok(usage) if usage.counts().prompt() == 0 => self.broken(),
+            Ok(mut usage) => {
+                // One token is a placeholder; more were thought, or were a summary's.
+                usage.unbilled = refused && usage.counts().output <= 1;
                 self.answer_tokens = usage.lines.iter().map(|line| line.counts.output).max();
                 Reading::Exact(usage)
             }

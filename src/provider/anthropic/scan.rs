@@ -204,7 +204,8 @@ impl<'a> Scanner<'a> {
             }
             self.at += 1;
             self.keys.push(key.clone());
-            if key == "cache_control" {
+            // An advisor's own prompt is marked under the other name.
+            if key == "cache_control" || (key == "caching" && self.peek()? == Kind::Object) {
                 self.cache_mark()?;
             } else {
                 each(self, &key)?;
@@ -235,10 +236,15 @@ impl<'a> Scanner<'a> {
 
     /// Reads the value of a `cache_control`. An unknown lifetime counts as the dearest.
     fn cache_mark(&mut self) -> Result<()> {
-        if self.peek()? != Kind::Object {
-            return self.skip();
+        match self.peek()? {
+            Kind::Object => self.marks.any = true,
+            Kind::Null => return self.skip(),
+            // Not what the API takes today: a mark of some kind.
+            _ => {
+                self.marks = Marks { any: true, hour: true };
+                return self.skip();
+            }
         }
-        self.marks.any = true;
         let mut hour = false;
         self.object(|scan, key| {
             if key != "ttl" {

@@ -90,14 +90,15 @@ fn splice(body: &[u8], mut cuts: Vec<Cut>) -> Bytes {
     out.into()
 }
 
-/// Reads the count endpoint's answer, in tokens.
+/// Reads the count endpoint's answer, in tokens. Every request has some: none is no answer.
 #[must_use]
 pub fn parse_count(body: &[u8]) -> Option<u64> {
     #[derive(Deserialize)]
     struct Count {
         input_tokens: u64,
     }
-    serde_json::from_slice::<Count>(body).ok().map(|count| count.input_tokens)
+    let count = serde_json::from_slice::<Count>(body).ok()?;
+    Some(count.input_tokens).filter(|tokens| *tokens > 0)
 }
 
 #[cfg(test)]

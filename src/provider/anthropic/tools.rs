@@ -7,10 +7,10 @@ use crate::model::ModelId;
 
 type Result<T> = std::result::Result<T, Flaw>;
 
-/// Built-in tools that the client runs: how their types begin, and the most tokens that their hidden
+/// Built-in tools that the client runs: their names, and the most tokens that their hidden
 /// descriptions take. Figures from the tool pages of Anthropic's documentation.
 const CLIENT_TOOLS: [(&str, u64); 5] =
-    [("bash_", 325), ("text_editor_", 700), ("memory_", 700), ("computer_", 4_590), ("browser_", 7_550)];
+    [("bash", 325), ("text_editor", 700), ("memory", 700), ("computer", 4_590), ("browser", 7_550)];
 
 /// What `tools` says.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,16 @@ pub(super) struct Tools {
     pub(super) hidden_tokens: u64,
     /// Tools that the provider runs.
     pub(super) server: Vec<ServerTool>,
+}
+
+impl Tools {
+    /// Adds the tools that the conversation itself defines.
+    pub(super) fn add(&mut self, more: Tools) {
+        self.bytes += more.bytes;
+        self.largest_bytes = self.largest_bytes.max(more.largest_bytes);
+        self.hidden_tokens += more.hidden_tokens;
+        self.server.extend(more.server);
+    }
 }
 
 /// A tool that the provider runs.
@@ -51,7 +61,8 @@ pub(super) fn tools(scan: &mut Scanner<'_>) -> Result<Tools> {
     Ok(found)
 }
 
-fn tool(scan: &mut Scanner<'_>, found: &mut Tools) -> Result<()> {
+/// Reads one definition: an element of `tools`, or one that stands inside the conversation.
+pub(super) fn tool(scan: &mut Scanner<'_>, found: &mut Tools) -> Result<()> {
     if scan.peek()? != Kind::Object {
         return Err(Flaw::Meaning("each of tools must be an object".to_owned()));
     }
@@ -67,12 +78,21 @@ fn tool(scan: &mut Scanner<'_>, found: &mut Tools) -> Result<()> {
         }
         Ok(())
     })?;
+    found.bytes += at.len();
     found.largest_bytes = found.largest_bytes.max(at.len());
-    let built_in = CLIENT_TOOLS.iter().find(|(prefix, _tokens)| kind.starts_with(prefix));
+    let built_in = CLIENT_TOOLS.iter().find(|(name, _tokens)| is_edition(&kind, name));
     match built_in {
         Some((_prefix, tokens)) => found.hidden_tokens += tokens,
         None if kind == "custom" => {}
         None => found.server.push(ServerTool { kind: kind.into_owned(), uses_max, model, output_cap }),
     }
     Ok(())
+}
+
+/// Whether a type is a dated edition of a tool or of its toolset, such as `bash_20250124`. A type that only
+/// begins alike (`bash_code_execution_…`) may be run by the provider.
+fn is_edition(kind: &str, name: &str) -> bool {
+    let Some(rest) = kind.strip_prefix(name) else { return false };
+    let date = rest.strip_prefix("_toolset").unwrap_or(rest).strip_prefix('_').unwrap_or_default();
+    date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -123,7 +123,7 @@ impl Merge {
     }
 
     /// What is known of the input side when a response breaks off; no output is counted. `None` before
-    /// any came.
+    /// any came, or where it says nothing: every prompt has tokens.
     #[must_use]
     pub fn input_side(&self) -> Option<Usage> {
         self.tokens.input?;
@@ -131,7 +131,7 @@ impl Merge {
         for line in &mut usage.lines {
             line.counts.output = 0;
         }
-        Some(usage)
+        Some(usage).filter(|usage| usage.counts().prompt() > 0)
     }
 
     /// The lines as they stand. Iterations, where there are any, count instead of the top level, which
@@ -194,10 +194,10 @@ impl Merge {
 
 impl Tokens {
     fn take(&mut self, usage: &Map<String, Value>, prefix: &str) -> Result<(), UsageError> {
-        latest(&mut self.input, count(usage, "input_tokens", prefix)?);
+        latest_input(&mut self.input, count(usage, "input_tokens", prefix)?);
         latest(&mut self.output, count(usage, "output_tokens", prefix)?);
-        latest(&mut self.cache_read, count(usage, "cache_read_input_tokens", prefix)?);
-        latest(&mut self.cache_write, count(usage, "cache_creation_input_tokens", prefix)?);
+        latest_input(&mut self.cache_read, count(usage, "cache_read_input_tokens", prefix)?);
+        latest_input(&mut self.cache_write, count(usage, "cache_creation_input_tokens", prefix)?);
         if let Some(split) = present(usage, "cache_creation") {
             let path = format!("{prefix}cache_creation");
             let split = object(split, &path)?;
@@ -231,6 +231,14 @@ impl Tokens {
 fn latest<T>(kept: &mut Option<T>, newer: Option<T>) {
     if newer.is_some() {
         *kept = newer;
+    }
+}
+
+/// Keeps the newer count of the input side, unless it is nothing where there was something: gateways
+/// fill fields of their last event with zeros that they have no count for.
+fn latest_input(kept: &mut Option<u64>, newer: Option<u64>) {
+    if newer != Some(0) || kept.is_none() {
+        latest(kept, newer);
     }
 }
 

@@ -135,7 +135,7 @@ fn samplings_searches_and_other_models_are_counted() {
     };
     for (more, expected, searches) in [
         (json!({}), "m x1 out 100", 0),
-        (json!({"max_tokens": 1_000_000}), "m x1 out 64000", 0),
+        (json!({"max_tokens": 1_000_000}), "m x1 out 1000000", 0),
         (json!({"tools": [{"type": "web_search_1", "max_uses": 3}]}), "m x4 out 100", 3),
         (json!({"tools": [{"type": "web_search_1"}]}), "m x11 out 100", SEARCHES_UNBOUNDED),
         (
@@ -162,8 +162,14 @@ fn samplings_searches_and_other_models_are_counted() {
             0,
         ),
         (json!({"context_management": null}), "m x1 out 100", 0),
-        (json!({"context_management": {"edits": [{"type": "compact_20260112"}]}}), "m x2 out 100", 0),
-        (json!({"context_management": {"one_day": 1}}), "m x2 out 100", 0),
+        (json!({"context_management": {"edits": [{"type": "compact_20260112"}]}}), "m x1 out 100", 0),
+        (
+            json!({"system": "x".repeat(50_000), "context_management": {"edits": [{"type": "compact_20260112"}]}}),
+            "m x1 out 100, m x1 out 64000",
+            0,
+        ),
+        (json!({"context_management": {"one_day": 1}}), "m x1 out 100, m x1 out 64000", 0),
+        (json!({"compaction": {"type": "summarize"}}), "m x1 out 100, m x1 out 64000", 0),
     ] {
         assert_eq!(lines(more.clone()), (expected.to_owned(), searches), "{more}");
     }
@@ -181,6 +187,19 @@ fn cache_writes_and_terms_are_the_dearest_that_the_request_asks_for() {
             "automatic",
             asking(json!("hi"), json!({"cache_control": {"type": "ephemeral"}})),
             CacheWrites::FiveMinutes,
+        ),
+        (
+            "on an advisor's own prompt",
+            asking(
+                json!("hi"),
+                json!({"tools": [{"type": "advisor_1", "model": "m", "caching": {"ttl": "1h"}}]}),
+            ),
+            CacheWrites::OneHour,
+        ),
+        (
+            "of a kind that is not known",
+            asking(json!("hi"), json!({"cache_control": "ephemeral"})),
+            CacheWrites::OneHour,
         ),
         (
             "on a tool",
@@ -220,6 +239,77 @@ fn edits_are_bounded_as_they_will_be_sent() {
     assert_eq!(request.ceiling(&Edits::default(), &limits, counted).lines[0].input, 1_000 + 20 + 64 + 30);
     let unseen = asking(json!("hi"), json!({"one_day": "12345678"}));
     assert_eq!(unseen.ceiling(&Edits::default(), &limits, counted).lines[0].input, 1_000 + 20 + 64 + 30 + 10);
+}
+
+#[test]
+fn a_fallback_is_bounded_for_itself() {
+    let fallbacks = json!([{"model": "a", "speed": "fast"}, {"model": "b", "speed": null}]);
+    let request = asking(json!("hello"), json!({"fallbacks": fallbacks}));
+    let counted = InputBound::Counted { tokens: 10, extra: 0 };
+    let lines = request.ceiling(&Edits::default(), &limits, counted).lines;
+    let by_size = input(&request);
+    assert_eq!(lines.iter().map(|line| line.input).collect::<Vec<_>>(), [10 + 1 + 64, by_size, by_size]);
+    assert_eq!(
+        lines.iter().map(|line| line.terms.speed.clone()).collect::<Vec<_>>(),
+        [Speed::Standard, Speed::Fast, Speed::Standard]
+    );
+}
+
+#[test]
+fn tools_that_the_conversation_defines_are_tools() {
+    let add = |definition: serde_json::Value| {
+        let tool = json!({"type": "tool_definition", "definition": definition});
+        json!({"type": "tool_addition", "tool": tool})
+    };
+    let search = json!({"type": "web_search_20260318", "name": "web_search", "max_uses": 2});
+    let custom = json!({"name": "Read", "input_schema": {"type": "object"}});
+    for request in [
+        asking(json!([add(search.clone())]), json!({})),
+        request(&json!({"model": "m", "max_tokens": 100, "messages": [
+            {"role": "user", "content": "a"}, {"role": "system", "content": [add(search.clone())]},
+        ]})),
+        asking(json!([{"type": "compaction", "content": "a", "tool_changes": [add(search)]}]), json!({})),
+    ] {
+        assert_eq!(request.server_tools(), ["web_search_20260318"]);
+        assert_eq!((ceiling(&request).lines[0].samplings, ceiling(&request).web_searches), (3, 2));
+        assert_eq!(request.count_body(&Edits::default()), None);
+        assert_eq!(request.unknown_fields(), Vec::<String>::new());
+    }
+    let inline = asking(json!([add(custom.clone())]), json!({}));
+    let expected = inline.body().len() as u64
+        + custom.to_string().len() as u64
+        + TOOLS_TOKENS
+        + MESSAGE_TOKENS
+        + REQUEST_TOKENS;
+    assert_eq!((input(&inline), inline.server_tools().len()), (expected, 0));
+    for kind in ["bash_code_execution_20250825", "computer_20260801_cloud", "memory", "browser_toolset"] {
+        let request = asking(json!("a"), json!({"tools": [{"type": kind, "name": "t"}]}));
+        assert_eq!(request.server_tools(), [kind]);
+    }
+    for kind in ["bash_20250124", "browser_toolset_20260801", "computer_20251124", "custom"] {
+        let request = asking(json!("a"), json!({"tools": [{"type": kind, "name": "t"}]}));
+        assert_eq!(request.server_tools(), Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
+fn what_is_written_anew_for_the_model_or_not_known_is_counted_or_the_window() {
+    let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": encode(&png_of(9000, 9000, 9))}});
+    for content in [
+        json!([{"type": "one_day", "text": "a"}]),
+        json!([{"type": "one_day_result", "content": [image]}]),
+        json!([{"type": "search_result", "source": "s", "title": "t", "citations": {"enabled": true},
+                "content": [{"type": "text", "text": "a. b."}]}]),
+        json!([{"type": "document", "citations": {"enabled": true},
+                "source": {"type": "text", "media_type": "text/plain", "data": "a. b."}}]),
+    ] {
+        let request = asking(content.clone(), json!({}));
+        assert_eq!(input(&request), WINDOW, "{content}");
+        assert!(request.count_body(&Edits::default()).is_some(), "{content}");
+    }
+    let plain = json!([{"type": "document", "citations": {"enabled": false},
+        "source": {"type": "text", "media_type": "text/plain", "data": "a. b."}}]);
+    assert!(input(&asking(plain, json!({}))) < 400);
 }
 
 proptest! {

@@ -154,6 +154,8 @@ fn what_a_body_without_a_whole_answer_means() {
         (500, error("api_error").to_string(), "not billed"),
         (502, "<html>bad gateway</html>".to_owned(), broken(false)),
         (504, String::new(), broken(false)),
+        (504, error("timeout_error").to_string(), broken(false)),
+        (500, error("timeout_error").to_string(), broken(false)),
         (200, String::new(), broken(false)),
         (200, event(&error("overloaded_error")), "not billed"),
         (200, event(&error("api_error")), broken(false)),
@@ -200,6 +202,35 @@ fn an_answer_in_one_piece_is_read_at_its_end() {
     assert_eq!(counts(&reading), Some(("claude-opus-5-5".to_owned(), expected)));
     assert_eq!(reader.text_tail(), "one\n\ntwo");
     assert_eq!((reader.answer_tokens(), reader.stop_reason()), (Some(4), Some("max_tokens")));
+}
+
+#[test]
+fn a_count_of_nothing_is_no_count() {
+    let zeros = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {
+        "input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 5,
+    }});
+    let empty = json!({"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 0, "output_tokens": 1}}});
+    let stop = json!({"type": "message_stop"});
+    let read = |events: &[Value]| {
+        let mut reader = reader();
+        reader.feed(events.iter().map(event).collect::<String>().as_bytes());
+        reader.end(200)
+    };
+    let Reading::Exact(usage) = read(&[start(), zeros.clone(), stop.clone()]) else { panic!("whole") };
+    assert_eq!((usage.counts().prompt(), usage.counts().output), (442, 5), "zeros do not take back");
+    let nothing_known = Reading::Broken { input_side: None };
+    assert_eq!(read(&[empty.clone(), zeros, stop]), nothing_known);
+    assert_eq!(read(&[empty]), nothing_known);
+}
+
+#[test]
+fn a_refusal_after_thinking_that_is_not_shown_is_billed() {
+    let refused = json!({"type": "message_delta", "delta": {"stop_reason": "refusal"}, "usage": {"output_tokens": 500}});
+    let mut reader = reader();
+    let events = [start(), refused, json!({"type": "message_stop"})];
+    reader.feed(events.iter().map(event).collect::<String>().as_bytes());
+    let Reading::Exact(usage) = reader.end(200) else { panic!("whole") };
+    assert!(!usage.unbilled);
 }
 
 #[test]
