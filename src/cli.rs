@@ -133,10 +133,13 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         Command::Run(args) => block_on(commands::run::run(args, shell)),
         Command::Classify(args) => classify(&args, shell),
         Command::Cost(args) => commands::cost::run(&args, &mut shell.out, &mut shell.err),
-        Command::Check(args) => commands::check::run(&args, &mut shell.out, &mut shell.err),
+        Command::Check(args) => {
+            let root = commands::top_folder(shell)?;
+            commands::check::run(&args, &root, &mut shell.out, &mut shell.err)
+        }
         Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
         Command::Gate(args) => commands::gate::run(&args, shell),
-        Command::Ledger(args) => commands::ledger::run(&args, &mut shell.out, &mut shell.err),
+        Command::Ledger(args) => commands::ledger::run(args, shell),
         Command::Meter(args) => {
             let Shell { env, err, .. } = shell;
             let var =
@@ -154,13 +157,14 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
 
 /// The classifier, with the rules of the budget file that a run here would go by.
 fn classify(args: &commands::classify::Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let root = commands::top_folder(shell)?;
     let Shell { env, out, err } = shell;
     let var = |name: &str| env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned);
     let dir = std::env::current_dir()?;
     let rules = match (&args.budget_file, &args.input) {
         // Events from elsewhere are not this repository's.
         (None, Some(_)) => Vec::new(),
-        (given, _) => inputs::working_tree_budget(given.as_deref(), &dir)?.rules,
+        (given, _) => inputs::working_tree_budget(given.as_deref(), &root)?.rules,
     };
     let around = commands::classify::Around { env: &var, dir: &dir, stdin: &mut io::stdin() };
     commands::classify::run(args, &rules, around, out, err)

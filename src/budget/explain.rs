@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::scalar::{duration_text, exact};
 use super::{
-    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode,
-    Period, Preset, Rule, Scope, ServerTools, TierLimits, UnknownModel,
+    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerError, LowBudget, Mode, Period, Preset,
+    Rule, Scope, ServerTools, TierLimits, UnknownModel,
 };
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
@@ -41,11 +41,12 @@ fn mode(out: &mut String, budget: &Budget) {
     }
     let zone = budget.timezone.iana_name().unwrap_or("UTC");
     say!(out, "Days, weeks (from Monday) and months are those of {zone}.");
-    match &budget.ledger {
-        LedgerChoice::Default => say!(out, "Spend is recorded in the default ledger."),
-        LedgerChoice::File(None) => say!(out, "Spend is recorded in files below `.tollgate/`."),
-        LedgerChoice::File(Some(folder)) => say!(out, "Spend is recorded in files below `{folder}`."),
-    }
+    say!(
+        out,
+        "Spend is recorded in files below `{}`. A hosted runner forgets them with its job:",
+        budget.ledger.folder()
+    );
+    say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
 }
 
 fn budgets(out: &mut String, budget: &Budget) {

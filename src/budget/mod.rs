@@ -151,6 +151,18 @@ pub enum LedgerChoice {
     File(Option<String>),
 }
 
+impl LedgerChoice {
+    /// The folder that the books are kept in, from the repository's top. What a file did not say is a file
+    /// ledger, for as long as there is no other.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        match self {
+            Self::Default | Self::File(None) => ".tollgate",
+            Self::File(Some(folder)) => folder,
+        }
+    }
+}
+
 /// One budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetLine {

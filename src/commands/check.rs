@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::budget::{self, Budget, explain::explain};
+use crate::exit;
 use crate::pipeline::inputs;
-
-/// The exit code for an invalid budget file.
-const INVALID: u8 = 2;
 
 /// What `tollgate check` is asked.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -19,15 +17,17 @@ pub struct Args {
     pub budget_file: Option<PathBuf>,
 }
 
-/// Checks the budget file, and explains it on `out`. Mistakes go to `err`.
+/// Checks the budget file of the repository at `root`, or the one that `args` names, and explains it on `out`.
+/// Mistakes go to `err`.
 ///
 /// Returns the exit code: 0 for a valid file and for none where the default was asked for, 2 otherwise.
 ///
 /// # Errors
 /// When the file cannot be read for another reason than that it is not there, or `out` cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn run(args: &Args, root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
     let path = args.budget_file.as_deref().unwrap_or(Path::new(budget::PATH));
-    let bytes = match std::fs::read(path) {
+    let read = if args.budget_file.is_some() { std::fs::read(path) } else { std::fs::read(root.join(path)) };
+    let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return absent(path, args.budget_file.is_some(), out, err);
@@ -36,16 +36,16 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Res
     };
     let Ok(text) = String::from_utf8(bytes) else {
         writeln!(err, "{}: the file is not UTF-8 text\n\nhint: save it as UTF-8", path.display())?;
-        return Ok(INVALID);
+        return Ok(exit::USAGE);
     };
     match inputs::parse(&text, &path.display().to_string()) {
         Ok(budget) => {
             writeln!(out, "{} is valid. What it means:\n\n{}", path.display(), explain(&budget).trim_end())?;
-            Ok(0)
+            Ok(exit::PASS)
         }
         Err(errors) => {
             writeln!(err, "{errors}")?;
-            Ok(INVALID)
+            Ok(exit::USAGE)
         }
     }
 }
@@ -57,7 +57,7 @@ fn absent(path: &Path, asked_for: bool, out: &mut dyn Write, err: &mut dyn Write
             "{}: there is no such file\n\nhint: check the path, or write a budget file with `tollgate init`",
             path.display()
         )?;
-        return Ok(INVALID);
+        return Ok(exit::USAGE);
     }
     writeln!(
         out,
@@ -69,5 +69,5 @@ fn absent(path: &Path, asked_for: bool, out: &mut dyn Write, err: &mut dyn Write
         out,
         "hint: to set limits of your own and enforce them, write a budget file with `tollgate init`"
     )?;
-    Ok(0)
+    Ok(exit::PASS)
 }

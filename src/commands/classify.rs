@@ -11,13 +11,11 @@ use serde::Serialize;
 use crate::budget::Rule;
 use crate::classify::{ChangeKind, Class, classify};
 use crate::event::{self, Env, EventError};
+use crate::exit::{self, Failure};
 use crate::task::{Stakes, Task};
 
 /// The longest input line, in bytes.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// The exit status when an input line could not be read: wrong usage.
-const BAD_INPUT: u8 = 2;
 
 /// Classify events: what is asked for (review, docs, implementation), and the stakes
 #[derive(Debug, clap::Args)]
@@ -70,7 +68,8 @@ pub struct Around<'a> {
 /// the input could not be read; the other lines are answered all the same.
 ///
 /// # Errors
-/// The input or the current event cannot be read, or the answer cannot be written.
+/// A [`Failure`] with exit code 2 where the input cannot be opened or there is no event that can be used;
+/// another error where the answer cannot be written.
 pub fn run(
     args: &Args,
     rules: &[Rule],
@@ -79,18 +78,20 @@ pub fn run(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let Some(input) = &args.input else {
-        let event = event::current(around.env, args.event.as_deref(), around.dir)?;
+        let event = event::current(around.env, args.event.as_deref(), around.dir)
+            .map_err(|error| Failure::usage(error.to_string()))?;
         let class = classify(&event, rules);
         let id = event.change.as_ref().map_or("", |change| change.head_sha.as_str());
         write_answer(out, args.format.unwrap_or(Format::Text), id, &class)?;
-        return Ok(0);
+        return Ok(exit::PASS);
     };
     let format = args.format.unwrap_or(Format::Json);
     if input == Path::new("-") {
         return lines(BufReader::new(around.stdin), "stdin", rules, format, out, err);
     }
     let name = input.display().to_string();
-    let file = std::fs::File::open(input).with_context(|| format!("cannot read {name}"))?;
+    let file =
+        std::fs::File::open(input).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     lines(BufReader::new(file), &name, rules, format, out, err)
 }
 
@@ -102,7 +103,7 @@ fn lines(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let mut status = 0;
+    let mut status = exit::PASS;
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -119,7 +120,7 @@ fn lines(
         match parse_line(&line) {
             Ok((id, event)) => write_answer(out, format, &id, &classify(&event, rules))?,
             Err(error) => {
-                status = BAD_INPUT;
+                status = exit::USAGE;
                 writeln!(err, "{name}:{number}: {error}")?;
             }
         }

@@ -14,16 +14,13 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::exit::{self, Failure};
 use crate::model::ModelId;
 use crate::money::{Usd, group};
 use crate::price::{Table, When};
 use crate::provider::anthropic::usage::Merge;
 use crate::tokens::{Counts, Usage};
 
-/// Every line was read.
-const EXIT_OK: u8 = 0;
-/// Something in the input is not what it has to be.
-const EXIT_USAGE: u8 = 2;
 /// The longest input, in bytes.
 const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
@@ -98,17 +95,18 @@ impl Tokens {
 /// Runs the command; the exit code is 0 when all input was read, 2 when some of it is no item.
 ///
 /// # Errors
-/// When the input cannot be read or the output cannot be written.
+/// A [`Failure`] with exit code 2 where the input cannot be opened; another error where it cannot be read to
+/// its end, or the output cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
     let text = read(&args.input)?;
     let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
-    let mut code = EXIT_OK;
+    let mut code = exit::PASS;
     for item in items(&text) {
         match item {
             Ok(item) => write_line(&price(item, Table::embedded(), today), args.format, out)?,
             Err(problem) => {
                 writeln!(err, "error: {}: {problem}", args.input.display())?;
-                code = EXIT_USAGE;
+                code = exit::USAGE;
             }
         }
     }
@@ -120,7 +118,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let size = if path.as_os_str() == "-" {
         std::io::stdin().lock().take(INPUT_BYTES_MAX).read_to_string(&mut text).context("cannot read stdin")
     } else {
-        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let file = std::fs::File::open(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
         let read = file.take(INPUT_BYTES_MAX).read_to_string(&mut text);
         read.with_context(|| format!("cannot read {}", path.display()))
     }?;

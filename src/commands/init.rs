@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::budget;
+use crate::exit;
 
 /// Where the starter workflow goes.
 const WORKFLOW_PATH: &str = ".github/workflows/tollgate.yml";
@@ -15,9 +16,6 @@ pub const BUDGET: &str = include_str!("init/budget.yml");
 
 /// The starter workflow.
 pub const WORKFLOW: &str = include_str!("init/workflow.yml");
-
-/// The exit code where a file is in the way.
-const IN_THE_WAY: u8 = 2;
 
 /// What `tollgate init` is asked.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,7 +46,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Res
              `tollgate init --force` overwrites {them}",
             existing.join(" and ")
         )?;
-        return Ok(IN_THE_WAY);
+        return Ok(exit::USAGE);
     }
     for (path, text) in files {
         write(&args.directory.join(path), text, args.force)?;
@@ -63,7 +61,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Res
          4. Merge both files: the budget that counts is the default branch's.",
         budget::PATH
     )?;
-    Ok(0)
+    Ok(exit::PASS)
 }
 
 fn write(path: &Path, text: &str, overwrite: bool) -> anyhow::Result<()> {

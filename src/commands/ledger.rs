@@ -10,27 +10,26 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::cli::Shell;
+use crate::exit;
 use crate::id::HoldId;
 use crate::ledger::event::{Event, Kind, Reserve};
 use crate::ledger::hold::{Hold, Phase};
 use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
+use crate::pipeline::inputs;
 use crate::report::defuse;
 
-/// The exit code of a ledger that cannot be used or is damaged.
-const UNUSABLE: u8 = 6;
-/// The exit code of a request that the ledger refuses.
-const REFUSED: u8 = 2;
 /// Runs that are shown at most, the newest.
 const RUNS_SHOWN_MAX: usize = 20;
 
 /// Look after the ledger.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The folder of the file ledger
-    #[arg(long, global = true, value_name = "PATH", default_value = ".tollgate")]
-    pub ledger: PathBuf,
+    /// The folder of the file ledger, instead of the one that the budget file names
+    #[arg(long, global = true, value_name = "PATH")]
+    pub ledger: Option<PathBuf>,
     /// The ledger of simulated runs
     #[arg(long, global = true)]
     pub simulate: bool,
@@ -90,27 +89,38 @@ fn instant(text: &str) -> Result<Timestamp, String> {
     TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).map_err(|error| error.to_string())
 }
 
-/// Runs the command. Results go to `out`, messages to `err`; returns the exit code.
+/// Runs the command on the ledger of the repository at hand; returns the exit code.
 ///
 /// # Errors
-/// When `out` or `err` cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+/// A [`crate::exit::Failure`] with exit code 2 where the budget file has to say which ledger and is invalid;
+/// another error where the output cannot be written.
+pub fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
     let namespace = args.simulate.then(|| "simulate".to_owned());
-    run_with(args, Options { namespace, ..Options::default() }, out, err)
+    let folder = match &args.ledger {
+        Some(folder) => folder.clone(),
+        None => {
+            let root = super::top_folder(shell)?;
+            let budget = inputs::working_tree_budget(None, &root)?;
+            root.join(budget.ledger.folder())
+        }
+    };
+    let options = Options { namespace, ..Options::default() };
+    run_with(&args.command, &folder, options, &mut shell.out, &mut shell.err)
 }
 
-/// As [`run`], with the ledger's clock and its other options given.
+/// As [`run`], on the ledger in this folder. Results go to `out`, messages to `err`.
 ///
 /// # Errors
 /// When `out` or `err` cannot be written.
 pub fn run_with(
-    args: &Args,
+    command: &Command,
+    ledger: &Path,
     options: Options,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let folder = options.namespace.iter().fold(args.ledger.clone(), |folder, name| folder.join(name));
-    let done = Store::open_existing(&args.ledger, options).and_then(|store| match &args.command {
+    let folder = options.namespace.iter().fold(ledger.to_owned(), |folder, name| folder.join(name));
+    let done = Store::open_existing(ledger, options).and_then(|store| match command {
         Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
         Command::Verify => store.verify().map(Done::Verified),
         Command::Void(void) => {
@@ -125,10 +135,10 @@ pub fn run_with(
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
-            return Ok(if matches!(error, StoreError::Refused(_)) { REFUSED } else { UNUSABLE });
+            return Ok(if matches!(error, StoreError::Refused(_)) { exit::USAGE } else { exit::LEDGER });
         }
     }
-    Ok(0)
+    Ok(exit::PASS)
 }
 
 enum Done {
@@ -325,12 +335,12 @@ fn print_verified(
     if verified.torn {
         writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
     }
-    let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(0) };
+    let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
     let head = folder.join("head.json");
     writeln!(
         err,
         "error: {mismatch}\n\nhint: remove `{}`: it is made again from the events",
         head.display()
     )?;
-    Ok(UNUSABLE)
+    Ok(exit::LEDGER)
 }

@@ -17,15 +17,12 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::exit;
 use crate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream};
 use crate::money::Usd;
 use crate::price::Table;
 use crate::provider::Api;
 
-/// The run ended as it should.
-const EXIT_OK: u8 = 0;
-/// The command line is wrong, or the key is missing.
-const EXIT_USAGE: u8 = 2;
 /// How long what is in flight is waited for at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
 /// The variable that holds the provider's key.
@@ -145,7 +142,7 @@ pub async fn run_until(
             err,
             "error: {KEY_VARIABLE} is not set\n\nhint: the meter sends it to the provider; clients get a token instead"
         )?;
-        return Ok(EXIT_USAGE);
+        return Ok(exit::USAGE);
     };
     let listener = TcpListener::bind(args.listen)
         .await
@@ -159,7 +156,7 @@ pub async fn run_until(
         writeln!(err, "note: {note}")?;
     }
     write_whole(&args.summary_json, &summary(args.cap_usd, &totals))?;
-    Ok(EXIT_OK)
+    Ok(exit::PASS)
 }
 
 fn config(args: &Args, key: String) -> Config {

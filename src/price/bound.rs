@@ -64,9 +64,10 @@ impl Table {
     fn dearest_allowed(&self, line: &CeilingLine, when: When, input: u64) -> Result<Rates, Unpriced> {
         let model = self.known(&line.model)?;
         let mut dearest = model.dearest(when, &line.terms, input)?;
-        // Nearly every request asks for nothing special, and there is nothing plainer.
+        // Nearly every request asks for nothing special: only the region is left open then.
         if line.terms == Terms::default() {
-            return Ok(dearest);
+            let us = Terms { region: Region::Us, ..Terms::default() };
+            return Ok(model.dearest(when, &us, input).map_or(dearest, |rates| dearest.dearer(rates)));
         }
         for tier in [&line.terms.tier, &ServiceTier::Standard] {
             for speed in [&line.terms.speed, &Speed::Standard] {

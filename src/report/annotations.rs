@@ -49,12 +49,6 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Whether a runner is there to read annotations: `GITHUB_ACTIONS` is `true`.
-#[must_use]
-pub fn wanted(github_actions: Option<&str>) -> bool {
-    github_actions == Some("true")
-}
-
 /// What a finished run is annotated with; nothing where it passes.
 #[must_use]
 pub fn verdict(run: &Run) -> Option<Annotation> {
@@ -75,10 +69,12 @@ pub fn alert(alert: &Alert) -> Annotation {
     let whole = alert.spent >= alert.limit;
     let of = format!("{} of {}", alert.spent.shown(), alert.limit.shown());
     let (title, message) = match &alert.what {
-        What::Cap => ("Agent cost", format!("This run has spent {of}, {} % of its cap.", alert.percent)),
+        What::Cap => {
+            ("Agent cost", format!("This run has spent {of}: {} % of its cap is reached.", alert.percent))
+        }
         What::Budget(name) => {
             let name = defuse::plain(name);
-            ("Agent budget", format!("The {name} has spent {of}, {} % of it.", alert.percent))
+            ("Agent budget", format!("The {name} stands at {of}: {} % is reached.", alert.percent))
         }
     };
     let level = if whole { Level::Warning } else { Level::Notice };
@@ -100,9 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_runner_reads_them() {
-        assert!(wanted(Some("true")));
-        assert!(!wanted(Some("1")));
-        assert!(!wanted(None));
+    fn an_alert_says_what_is_reached_and_not_that_it_is_all() {
+        let usd = crate::money::Usd::from_dollars;
+        let mut reached = Alert { what: What::Cap, percent: 80, spent: usd(17), limit: usd(20) };
+        let message = alert(&reached).message;
+        assert_eq!(message, "This run has spent $17.00 of $20.00: 80 % of its cap is reached.");
+        reached.what = What::Budget("monthly repo budget".to_owned());
+        let message = alert(&reached).message;
+        assert_eq!(message, "The monthly repo budget stands at $17.00 of $20.00: 80 % is reached.");
     }
 }

@@ -58,14 +58,6 @@ impl Live {
         }
     }
 
-    /// Runs `write`, which writes to the terminal, with the bar out of the way.
-    pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        match self {
-            Self::Bar(bar) => bar.suspend(write),
-            Self::Lines(_) => write(),
-        }
-    }
-
     /// Takes the bar away: the result says all it said.
     pub fn end(&self) {
         if let Self::Bar(bar) = self {

@@ -13,6 +13,8 @@ use tollgate::budget::explain::explain;
 use tollgate::budget::{self, Budget, Enforce, Mode, Period, Scope, schema};
 use tollgate::commands::{check, init};
 
+use crate::support::Tollgate;
+
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/budget").join(name)
 }
@@ -147,7 +149,7 @@ fn check_explains_the_defaults() {
 
 fn checked(args: &check::Args) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = check::run(args, &mut out, &mut err).expect("the file can be looked at");
+    let code = check::run(args, Path::new("."), &mut out, &mut err).expect("the file can be looked at");
     (code, String::from_utf8(out).expect("UTF-8"), String::from_utf8(err).expect("UTF-8"))
 }
 
@@ -170,6 +172,29 @@ fn check_fails_on_a_mistake_and_on_a_file_that_is_not_there() {
         "{path}: there is no such file\n\nhint: check the path, or write a budget file with `tollgate init`\n"
     );
     assert_eq!(checked(&args), (2, String::new(), expected));
+}
+
+/// What a command says in `src` of a repository whose budget file is this.
+fn said_below(file: &str, words: &[&str]) -> (Option<i32>, String) {
+    let mut world = Tollgate::in_repository(&[(budget::PATH, file), ("src/a.rs", "")]);
+    let mut command = world.args(words).command();
+    let output = command.current_dir(world.work().join("src")).output().expect("the binary starts");
+    let bytes = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(bytes).expect("UTF-8"))
+}
+
+#[test]
+fn below_the_top_of_a_repository_the_same_file_and_ledger_count() {
+    let file = "version: 1\nledger: file:books\nrules:\n  - { if: { paths: [\"src/**\"] }, stakes: high }\n";
+    let (code, said) = said_below(file, &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with(".github/tollgate.yml is valid."), "{said}");
+    let (code, said) = said_below(file, &["classify"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("high stakes") && said.contains("line 4"), "{said}");
+    let (code, said) = said_below(file, &["ledger", "show"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("work/books`"), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use tollgate::commands::cost::{Args, Format, run};
+use tollgate::exit::{self, Failure};
 
 /// What the command says about some input: exit code, stdout, stderr with the path taken out.
 fn cost(input: &str, format: Format) -> (u8, String, String) {
@@ -262,4 +263,13 @@ mod witness {
     fn json_of(text: &str) -> Value {
         serde_json::from_str(text).expect("JSON")
     }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_wrong_usage() {
+    let args = Args { input: "no/such/file".into(), format: Format::Json };
+    let error = run(&args, &mut Vec::new(), &mut Vec::new()).expect_err("there is no such file");
+    let failure = error.downcast::<Failure>().expect("a person can mend it");
+    assert_eq!(failure.code, exit::USAGE);
+    assert_eq!(failure.message, "cannot read no/such/file: No such file or directory (os error 2)");
 }

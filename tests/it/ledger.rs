@@ -123,11 +123,12 @@ struct Cli {
 /// The command's exit code, output and messages, on the ledger's folder.
 fn command(folder: &Path, now: Timestamp, words: &[&str]) -> (u8, String, String) {
     let folder = folder.to_str().expect("a path");
-    let words = ["tollgate", "--ledger", folder].into_iter().chain(words.iter().copied());
+    let words = ["tollgate"].into_iter().chain(words.iter().copied());
     let args = <Cli as clap::Parser>::try_parse_from(words).expect("arguments").args;
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let options = Options { clock: Clock::from_fn(move || now), ..Options::default() };
-    let code = ledger::run_with(&args, options, &mut out, &mut err).expect("written");
+    let code =
+        ledger::run_with(&args.command, Path::new(folder), options, &mut out, &mut err).expect("written");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").replace(folder, "FOLDER");
     (code, text(out), text(err))
 }

@@ -168,8 +168,8 @@ fn a_failing_verdict_and_alerts_are_annotations() {
     assert_eq!(
         titled,
         [
-            "::notice title=Agent cost::This run has spent $0.00020 of $0.00035, 50 %25 of its cap.",
-            "::notice title=Agent budget::The total repo budget has spent $0.00020 of $0.00035, 50 %25 of it.",
+            "::notice title=Agent cost::This run has spent $0.00020 of $0.00035: 50 %25 of its cap is reached.",
+            "::notice title=Agent budget::The total repo budget stands at $0.00020 of $0.00035: 50 %25 is reached.",
             "::error title=Agent cost%3A $0.00020 of $0.00035 · stopped at its cap::The agent was stopped at its cap, $0.00020 of $0.00035 spent, which is what the total repo budget of $0.00035 had left.%0ARaise its `usd` in .github/tollgate.yml line 3 to at least $0.01.",
         ]
     );
