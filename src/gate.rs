@@ -96,6 +96,25 @@ pub fn decide(budget: &Budget, task: Task, limits: &Limits, ending: &Ending<'_>)
     weigh(budget, outcome, findings, passing(ending))
 }
 
+/// No agent was run, and the policy lets that pass.
+#[must_use]
+pub fn skipped(verdict: Verdict, reason: &str, hint: &str) -> Gate {
+    let hint = Some(hint.to_owned());
+    Gate { verdict, outcome: Outcome::Refused, reason: reason.to_owned(), hint, code: exit::PASS }
+}
+
+/// The run is over, and the ledger would not take what it spent.
+#[must_use]
+pub fn unsettled(spent: Usd, why: &str) -> Gate {
+    Gate {
+        verdict: Verdict::Fail,
+        outcome: Outcome::Completed,
+        reason: format!("the run spent {}, and that could not be settled: {why}", spent.shown()),
+        hint: Some("mend the ledger; the next command here charges the run's hold".to_owned()),
+        code: exit::LEDGER,
+    }
+}
+
 /// Where the budgets stand, without a run: for a required check.
 #[must_use]
 pub fn standing(budget: &Budget, limits: &Limits, balances: &[Balance]) -> Gate {
@@ -114,7 +133,7 @@ fn weigh(budget: &Budget, outcome: Outcome, findings: Vec<Finding>, fine: String
     let Some(winner) = winner else {
         return Gate { verdict: Verdict::Pass, outcome, reason: fine, hint: None, code: exit::PASS };
     };
-    if budget.mode == Mode::Observe && code != exit::PASS && code != exit::AGENT {
+    if budget.mode == Mode::Observe && code != exit::PASS {
         let reason = format!("observe mode, so the check passes although {}", winner.reason);
         let hint = "write `mode: enforce` in the budget file to let budgets stop runs and fail checks";
         return Gate {

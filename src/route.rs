@@ -7,9 +7,14 @@ use std::time::Duration;
 use crate::budget::{Budget, LowBudget, Mode};
 use crate::classify::Class;
 use crate::ledger::{Balance, Enforce};
+use crate::limits;
 use crate::model::ModelId;
 use crate::money::Usd;
 use crate::task::Tier;
+
+/// How long an observed run may take: as long as a job may on GitHub's own runners, which is to say that
+/// tollgate does not end it.
+const OBSERVED_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Where a run goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +60,8 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
     let least = budget.on.min_run_usd;
     let because = format!("{} at {} stakes runs at the {asked} tier", class.task, class.stakes);
     if budget.mode == Mode::Observe {
-        return Routed::Run(at(budget, asked, asked, because));
+        let run = at(budget, asked, asked, because);
+        return Routed::Run(Route { timeout: OBSERVED_MAX, ..run });
     }
     let spent_soft = balances.iter().find(|b| b.limit.enforce == Enforce::Soft && b.settled >= b.limit.usd);
     if let Some(by) = spent_soft {
@@ -75,7 +81,7 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
         return refused;
     }
     let short = format!("{because}, whose cap is {}", budget.tiers.get(asked).max_usd.shown());
-    let left_text = format!("only {} is left of a budget", left.shown());
+    let left_text = format!("only {} is left of the {}", left.shown(), limits::name(&tightest.limit));
     match budget.on.low_budget {
         LowBudget::Refuse => refused,
         LowBudget::Cut => {

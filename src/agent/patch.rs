@@ -70,6 +70,8 @@ pub struct Baseline {
     made_of: Made,
     /// The commit the agent started at; the empty tree in a repository without one.
     base: String,
+    /// Files differed from that commit before the agent started.
+    dirty: bool,
     run_folder: PathBuf,
 }
 
@@ -121,8 +123,11 @@ impl Baseline {
         let about_files = r"^core\.(autocrlf|eol|filemode|ignorecase|symlinks)$";
         let config = here(&["config", "--null", "--get-regexp", about_files]);
         let paths = here(&[&ask[..], &paths].concat());
+        let status = ["--no-optional-locks", "status", "--porcelain", "-z", "--ignore-submodules=all"];
+        let status = here(&status);
         // The agent waits for these: all at once.
-        let (answer, commit, config) = tokio::join!(output(paths), output(commit), output(config));
+        let (answer, commit, config, status) =
+            tokio::join!(output(paths), output(commit), output(config), output(status));
         let Ok(answer) = answer else { return Ok(None) };
         let answer: Vec<&[u8]> = answer.split(|byte| *byte == b'\n').collect();
         let [work_tree, format, objects, index, exclude, _] = answer[..] else { return Ok(None) };
@@ -146,8 +151,15 @@ impl Baseline {
             work_tree: PathBuf::from(os(work_tree)),
             shadow,
             base: String::from_utf8_lossy(&base).trim().to_owned(),
+            dirty: status.is_ok_and(|status| !status.is_empty()),
             run_folder: folder.to_owned(),
         }))
+    }
+
+    /// Whether there were changes in the working tree before the agent started: the patch has them too.
+    #[must_use]
+    pub fn was_dirty(&self) -> bool {
+        self.dirty
     }
 
     /// Saves what differs from the baseline as `partial.patch` in the run's folder, after the agent has

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::Shell;
+use crate::commands::meter::UpstreamArg;
 use crate::exit::Failure;
 use crate::pipeline;
-use crate::provider::Api;
 use crate::task::Task;
 
 /// Run an agent under a cap, settle, report, and say whether the check passes.
@@ -25,8 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// Where requests go, instead of the provider: anthropic=https://host
-    #[arg(long, value_name = "API=URL", value_parser = parse_upstream)]
-    upstream: Vec<(Api, String)>,
+    #[arg(long, value_name = "API=URL")]
+    upstream: Vec<UpstreamArg>,
     /// Where to write the summary as JSON
     #[arg(long, value_name = "FILE")]
     summary_json: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
         simulate: args.simulate,
         budget_file: args.budget_file,
         event: args.event,
-        upstream: args.upstream.into_iter().map(|(Api::Anthropic, url)| url).next_back(),
+        upstream: args.upstream.into_iter().map(|UpstreamArg(upstream)| upstream).next_back(),
         summary_json: args.summary_json,
         command: args.command,
     };
@@ -59,15 +59,4 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
 
 fn parse_task(text: &str) -> Result<Task, String> {
     text.parse().map_err(|()| "expected implementation, review or docs".to_owned())
-}
-
-/// Reads `API=URL`.
-pub fn parse_upstream(text: &str) -> Result<(Api, String), String> {
-    match text.split_once('=') {
-        Some(("anthropic", url)) if !url.is_empty() => Ok((Api::Anthropic, url.to_owned())),
-        Some((api, _)) if api != "anthropic" => {
-            Err(format!("`{api}` is not built yet: expected anthropic=URL"))
-        }
-        _ => Err("expected anthropic=URL".to_owned()),
-    }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::inputs::Inputs;
 use super::{Story, books, folder};
@@ -22,6 +24,7 @@ use crate::ledger::store::Store;
 use crate::limits;
 use crate::meter::Totals;
 use crate::money::Usd;
+use crate::price::Table;
 use crate::report::{
     BudgetState, Files, PurseTotal, Run, Served, annotations, comment, defuse, json, logline, outputs,
     summary, terminal,
@@ -107,15 +110,24 @@ pub(super) async fn save(
         saved.text = Some(text);
     }
     let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
-    if deliver == Some(&Deliver::Off) {
+    // The built-in agent writes nothing: what differs is its user's own.
+    if deliver == Some(&Deliver::Off) || story.request.simulate {
         return saved;
     }
+    let baseline_was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
     let outcome = match baseline {
         Ok(baseline) => baseline.save().await,
         Err(outcome) => outcome,
     };
     match outcome {
-        PatchOutcome::Saved { path, .. } => saved.patch = Some(path),
+        PatchOutcome::Saved { path, .. } => {
+            if baseline_was_dirty {
+                let note =
+                    "the working tree had changes before the agent started, and partial.patch holds them too";
+                saved.notes.push(note.to_owned());
+            }
+            saved.patch = Some(path);
+        }
         PatchOutcome::TooLarge { list, files } => saved.notes.push(format!(
             "the agent's work is too large for a patch; its {files} files are listed in {}",
             list.display()
@@ -134,7 +146,8 @@ pub(super) fn budget_states(balances: &[Balance]) -> Vec<BudgetState> {
     balances.iter().map(named).collect()
 }
 
-/// What a report says of a run that took place, besides the story.
+/// What a report says of a run that took place, besides the story; nothing of one that did not.
+#[derive(Default)]
 pub(super) struct Facts {
     /// What served it; `None` where nothing was run.
     pub(super) served: Option<Served>,
@@ -224,11 +237,20 @@ fn on_actions(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a price table that may be out of date says of itself.
+fn stale_prices(now: Timestamp) -> Option<String> {
+    let table = Table::embedded();
+    let today = TimeZone::UTC.to_datetime(now).date();
+    table
+        .stale(today)
+        .then(|| format!("the price table is of {}: newer prices may hold, update tollgate", table.as_of()))
+}
+
 fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
     let inputs = story.inputs;
     let shown = |path: &PathBuf| path.display().to_string();
     let mut notes = facts.saved.notes;
-    notes.extend(facts.totals.notes.iter().cloned());
+    notes.extend(stale_prices(story.started));
     Run {
         repository: inputs.event.repository.clone(),
         pr: inputs.event.change.as_ref().and_then(|change| change.number),
@@ -302,15 +324,13 @@ pub(super) fn refused(
     balances: &[Balance],
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
-    let facts = Facts {
-        served: None,
-        totals: Totals::default(),
-        balances: balances.to_vec(),
-        pull_request: None,
-        savings: Savings::default(),
-        took: Duration::ZERO,
-        saved: Saved::default(),
-        folder: None,
-    };
-    report(story, gate, facts, shell)
+    report(story, gate, Facts { balances: balances.to_vec(), ..Facts::default() }, shell)
+}
+
+/// Nothing was run, for a reason that is no budget's. Returns the exit code.
+///
+/// # Errors
+/// When a result cannot be written.
+pub(super) fn skipped(story: &Story<'_>, gate: &Gate, shell: &mut Shell) -> anyhow::Result<u8> {
+    report(story, gate, Facts::default(), shell)
 }

@@ -27,12 +27,14 @@ use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
-use crate::gate::{self, AgentEnd, Ending, Ran};
+use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
 use crate::id::HoldId;
 use crate::ledger::store::Store;
-use crate::ledger::{Answer, Balance};
+use crate::ledger::{Answer, Balance, Settlement};
 use crate::limits::{self, Limits};
+use crate::meter;
 use crate::money::Usd;
+use crate::outcome::Verdict;
 use crate::price::{Table, When};
 use crate::report::Served;
 use crate::route::{self, Route, Routed};
@@ -46,6 +48,9 @@ use inputs::Inputs;
 use live::Live;
 use start::{Start, Upstream};
 
+/// The bot whose pull requests get no secrets, as those from forks.
+const DEPENDABOT: &str = "dependabot[bot]";
+
 /// What `tollgate run` is asked for.
 #[derive(Debug, Default)]
 pub struct Request {
@@ -58,7 +63,7 @@ pub struct Request {
     /// The event's payload, where it is not the usual one.
     pub event: Option<PathBuf>,
     /// The provider's base URL, where it is not the usual one.
-    pub upstream: Option<String>,
+    pub upstream: Option<meter::Upstream>,
     /// Where to write the summary as JSON.
     pub summary_json: Option<PathBuf>,
     /// The agent's command line; empty for the budget file's preset.
@@ -91,16 +96,15 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
     let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
-    let Some(upstream) = upstream(&request, &inputs, shell).await? else { return Ok(exit::PASS) };
-
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
+    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
     let store = match books::open(&inputs.state, request.simulate, shell) {
         Ok(store) => store,
-        Err(error) => return without_ledger(error, &inputs, shell),
+        Err(error) => return without_ledger(error, &story, shell),
     };
     let balances = match store.balances(&limits.for_ledger()) {
         Ok(balances) => balances,
-        Err(error) => return without_ledger(books::unavailable(error), &inputs, shell),
+        Err(error) => return without_ledger(books::unavailable(error), &story, shell),
     };
     let route = match route::route(&class, &inputs.budget, &balances) {
         Routed::Run(route) => route,
@@ -108,9 +112,12 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     };
     let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
         .context("the run's folder cannot be made")?;
-    let held = match hold(&store, &story, &route, &folder, shell)? {
-        Ok(held) => Held { balances: balances.clone(), ..held },
-        Err((by, least)) => return refuse(&story, &by, least, &balances, shell),
+    // Before the hold: what is not there is said without a trace in the books.
+    start::check(&start::choice(&story, &route)?, &route, shell)?;
+    let held = match hold(&store, &story, &route, &folder, shell) {
+        Ok(Ok(held)) => Held { balances: balances.clone(), ..held },
+        Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
+        Err(error) => return without_ledger(error, &story, shell),
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
@@ -129,21 +136,16 @@ fn classify(request: &Request, inputs: &Inputs) -> Class {
 }
 
 /// The provider, or nothing where there is no key and the policy lets that pass.
-async fn upstream(request: &Request, inputs: &Inputs, shell: &mut Shell) -> anyhow::Result<Option<Upstream>> {
-    if request.simulate {
+async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Upstream>> {
+    if story.request.simulate {
         return Upstream::simulated().await.map(Some);
     }
-    if let Some(upstream) = Upstream::from_environment(shell, request.upstream.as_deref()) {
+    if let Some(upstream) = Upstream::from_environment(shell, story.request.upstream.as_ref())? {
         return Ok(Some(upstream));
     }
-    let fork = inputs.event.change.as_ref().is_some_and(|change| change.fork);
-    let keyless = fork || inputs.event.actor.login == "dependabot[bot]";
-    if keyless && inputs.budget.on.no_key == FailOr::Pass {
-        writeln!(
-            shell.err,
-            "note: forks and Dependabot get no key, so no agent is run and nothing is spent; the check passes\n\n\
-             hint: `on: {{ no_key: fail }}` in the budget file makes this fail"
-        )?;
+    let event = &story.inputs.event;
+    let keyless = event.change.as_ref().is_some_and(|change| change.fork) || event.actor.login == DEPENDABOT;
+    if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
         return Ok(None);
     }
     let message = "there is no key for the provider: ANTHROPIC_API_KEY is not set\n\n\
@@ -151,13 +153,24 @@ async fn upstream(request: &Request, inputs: &Inputs, shell: &mut Shell) -> anyh
     Err(Failure::usage(message).into())
 }
 
+/// There is no key, and that is as it should be.
+fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+    let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
+    let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
+    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell)
+}
+
 /// The ledger failed before anything was spent. The agent is never run uncounted.
-fn without_ledger(error: anyhow::Error, inputs: &Inputs, shell: &mut Shell) -> anyhow::Result<u8> {
-    if inputs.budget.on.ledger_error == LedgerError::Skip {
-        writeln!(shell.err, "warning: {error:#}\n\nnote: the agent is not run, and the check passes")?;
-        return Ok(exit::PASS);
+fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+    if story.inputs.budget.on.ledger_error == LedgerError::Fail {
+        return Err(error);
     }
-    Err(error)
+    let error = format!("{error:#}");
+    writeln!(shell.err, "warning: {error}")?;
+    let what = error.lines().next().unwrap_or_default();
+    let reason = format!("the agent is not run, because its spend could not be counted: {what}");
+    let hint = "write `on: { ledger_error: fail }` in the budget file to make this fail";
+    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell)
 }
 
 /// A hold that was granted.
@@ -232,8 +245,7 @@ async fn spend(
 ) -> anyhow::Result<Spent> {
     let began = Instant::now();
     let inputs = story.inputs;
-    let exe = std::env::current_exe().context("tollgate's own program cannot be found")?;
-    let choice = start::choice(story, route, &exe);
+    let choice = start::choice(story, route)?;
     let (isolation, baseline) =
         tokio::join!(harden(&upstream.key), finish::before(inputs, shell, folder.path()));
     let isolation = isolation.to_string();
@@ -269,26 +281,24 @@ async fn conclude(
     };
     let Spent { supervised, took, baseline } = spent;
     let totals = &supervised.totals;
-    let settlement = store.settle(&held.id, &books::spend(totals)).map_err(books::unavailable)?;
-    // A record that still says otherwise is found by the next command, with nothing left to charge.
-    let recorded = finish_record(folder, story, &held.id);
+    let settlement = store.settle(&held.id, &books::spend(totals));
+    // A record that still says otherwise is found by the next command.
+    let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
     let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
-    let ran = Ran {
-        agent: agent_end(supervised.end),
-        cap: held.cap,
-        spent: settlement.spend.usd,
-        capped: supervised.capped(),
-        cut_by: held.cut_by.as_ref().map(|balance| &balance.limit),
-        requests: totals.requests,
-        overrun: totals.overrun.as_deref(),
-        balances: &settlement.balances,
+    let (gate, balances) = match settlement {
+        Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),
+        // What was spent is told all the same; the next command charges it.
+        Err(error) => (gate::unsettled(totals.settled, &error.to_string()), held.balances.clone()),
     };
-    let gate = gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Ran(ran));
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
+    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+        saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
+        None
+    });
     let served = Served {
         hold: held.id.clone(),
         tier: route.tier,
@@ -296,14 +306,10 @@ async fn conclude(
         reason: route.reason.clone(),
         cap: held.cap,
     };
-    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
-        saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
-        None
-    });
     let facts = Facts {
         served: Some(served),
         pull_request,
-        balances: settlement.balances,
+        balances,
         savings,
         took,
         saved,
@@ -311,6 +317,21 @@ async fn conclude(
         totals: supervised.totals,
     };
     finish::report(story, &gate, facts, shell)
+}
+
+/// The gate's verdict on a run that is settled.
+fn verdict(story: &Story<'_>, held: &Held, supervised: &Supervised, settlement: &Settlement) -> Gate {
+    let ran = Ran {
+        agent: agent_end(supervised.end),
+        cap: held.cap,
+        spent: settlement.spend.usd,
+        capped: supervised.capped(),
+        cut_by: held.cut_by.as_ref().map(|balance| &balance.limit),
+        requests: supervised.totals.requests,
+        overrun: supervised.totals.overrun.as_deref(),
+        balances: &settlement.balances,
+    };
+    gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Ran(ran))
 }
 
 fn agent_end(end: End) -> AgentEnd {

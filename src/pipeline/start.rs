@@ -26,25 +26,35 @@ use crate::simulate;
 use crate::task::Tier;
 use crate::tokens::Terms;
 
-/// Where Anthropic's API is, unless somebody says otherwise.
-const ANTHROPIC: &str = "https://api.anthropic.com";
+/// Where requests go, instead of the provider, where no option says so.
+const UPSTREAM: &str = "TOLLGATE_UPSTREAM_ANTHROPIC";
 
 /// The provider that a run spends at.
 #[derive(Debug)]
 pub(super) struct Upstream {
     /// Its base URL.
-    pub(super) url: String,
+    pub(super) url: meter::Upstream,
     /// The key it wants.
     pub(super) key: String,
 }
 
 impl Upstream {
     /// The provider the user has a key for; `None` without a key.
-    #[must_use]
-    pub(super) fn from_environment(shell: &Shell, given: Option<&str>) -> Option<Self> {
-        let key = shell.var("ANTHROPIC_API_KEY")?.to_owned();
-        let url = given.or_else(|| shell.var("TOLLGATE_UPSTREAM_ANTHROPIC")).unwrap_or(ANTHROPIC);
-        Some(Self { url: url.to_owned(), key })
+    ///
+    /// # Errors
+    /// When `TOLLGATE_UPSTREAM_ANTHROPIC` is no address that requests may go to.
+    pub(super) fn from_environment(
+        shell: &Shell,
+        given: Option<&meter::Upstream>,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(key) = shell.var("ANTHROPIC_API_KEY") else { return Ok(None) };
+        let url = match (given, shell.var(UPSTREAM)) {
+            (Some(given), _) => given.clone(),
+            (None, Some(text)) => meter::Upstream::parse(text)
+                .map_err(|error| Failure::usage(format!("{UPSTREAM}: {error}")))?,
+            (None, None) => meter::Upstream::anthropic(),
+        };
+        Ok(Some(Self { url, key: key.to_owned() }))
     }
 
     /// The embedded provider, serving until the program ends.
@@ -54,7 +64,7 @@ impl Upstream {
     pub(super) async fn simulated() -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let url = meter::Upstream::parse(&format!("http://{}", listener.local_addr()?))?;
         let provider = simulate::Provider::new(simulate::Script::demo());
         tokio::spawn(provider.serve(listener, std::future::pending()));
         Ok(Self { url, key: "simulated".to_owned() })
@@ -64,7 +74,7 @@ impl Upstream {
 /// Starts the meter for one run.
 ///
 /// # Errors
-/// When no loopback port can be had, or the upstream is not one requests may go to.
+/// When no loopback port can be had.
 pub(super) async fn meter(
     upstream: &Upstream,
     route: &Route,
@@ -74,9 +84,8 @@ pub(super) async fn meter(
 ) -> anyhow::Result<Meter> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
-    let url = meter::Upstream::parse(&upstream.url).map_err(|error| Failure::usage(error.to_string()))?;
     let config = Config {
-        upstream: url,
+        upstream: upstream.url.clone(),
         key: meter::Secret::new(upstream.key.clone()),
         table: Table::embedded(),
         clock: Timestamp::now,
@@ -103,24 +112,50 @@ fn policy(budget: &Budget) -> Policy {
 }
 
 /// What is to be run: the command that was given, the built-in agent, or the budget file's preset.
-#[must_use]
-pub(super) fn choice(story: &Story<'_>, route: &Route, exe: &Path) -> Choice {
+///
+/// # Errors
+/// When tollgate's own program, which is the built-in agent, cannot be found.
+pub(super) fn choice(story: &Story<'_>, route: &Route) -> anyhow::Result<Choice> {
     let agent = &story.inputs.budget.agent;
     let prompt = prompt::for_task(agent, story.class.task, &story.inputs.event);
     if story.request.simulate {
+        let exe = std::env::current_exe().context("tollgate's own program cannot be found")?;
         let model = route.model.as_str();
         let words = [&exe.display().to_string(), "simulate-agent", "--model", model, "--prompt", &prompt];
-        return Choice::Command(words.map(str::to_owned).to_vec());
+        return Ok(Choice::Command(words.map(str::to_owned).to_vec()));
     }
     if !story.request.command.is_empty() {
-        return Choice::Command(
-            story.request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        );
+        let words = story.request.command.iter().map(|word| word.to_string_lossy().into_owned());
+        return Ok(Choice::Command(words.collect()));
     }
-    match agent.preset {
+    Ok(match agent.preset {
         Preset::Claude => Choice::Claude { prompt, args: agent.args.clone() },
         Preset::Command => Choice::Command(agent.args.clone()),
-    }
+    })
+}
+
+/// Whether what is to be run is there at all.
+///
+/// # Errors
+/// When it is not, as a [`Failure`] with exit code 2.
+pub(super) fn check(choice: &Choice, route: &Route, shell: &Shell) -> anyhow::Result<()> {
+    let wiring = Wiring {
+        base_url: "",
+        token: "",
+        model: &route.model,
+        small_model: &route.model,
+        cap: route.cap,
+        output_tokens_max: 0,
+    };
+    launch(choice, &wiring, shell).map(drop)
+}
+
+fn launch(choice: &Choice, wiring: &Wiring<'_>, shell: &Shell) -> anyhow::Result<Launch> {
+    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let root = rustix::process::geteuid().is_root();
+    preset::launch(choice, wiring, &path, &here, root)
+        .map_err(|error| Failure::usage(error.to_string()).into())
 }
 
 /// What an agent is started with.
@@ -162,11 +197,7 @@ pub(super) fn find(
         cap: start.cap,
         output_tokens_max: output_tokens_max(start.route, start.cap),
     };
-    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let root = rustix::process::geteuid().is_root();
-    preset::launch(start.choice, &wiring, &path, &here, root)
-        .map_err(|error| Failure::usage(error.to_string()).into())
+    launch(start.choice, &wiring, shell)
 }
 
 /// The longest answer to ask for, see [`preset::output_cap`].

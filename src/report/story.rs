@@ -32,7 +32,7 @@ fn why_refused(run: &Run) -> String {
             format!("{} has only {} left", name(state), state.balance.left().shown())
         }
         Some(state) => format!("{} has too little left", name(state)),
-        None => "no budget left".to_owned(),
+        None => run.gate.reason.clone(),
     }
 }
 
@@ -282,9 +282,7 @@ fn at_the_cap(run: &Run) -> Vec<String> {
 }
 
 fn notes(run: &Run) -> Vec<String> {
-    // What the meter noticed may have been handed on as a note of the run: it is said once.
-    let unsaid = run.totals.notes.iter().filter(|note| !run.notes.contains(note));
-    let all = run.notes.iter().chain(unsaid).map(|note| text::sentence(note));
+    let all = run.notes.iter().chain(&run.totals.notes).map(|note| text::sentence(note));
     all.chain(run.skipped.iter().map(|why| format!("Not counted: {why}."))).collect()
 }
 

@@ -534,16 +534,6 @@ fn the_summary_holds_every_step_output() {
 }
 
 #[test]
-fn a_note_is_said_once() {
-    let mut run = pass();
-    run.notes = vec!["the beta `x` is unknown".to_owned()];
-    run.totals.notes = vec!["the beta `x` is unknown".to_owned(), "the field `y` is unknown".to_owned()];
-    let body = comment::body(&run);
-    assert_eq!(body.matches("- The beta `x` is unknown.\n").count(), 1, "{body}");
-    assert_eq!(body.matches("- The field `y` is unknown.\n").count(), 1, "{body}");
-}
-
-#[test]
 fn only_the_marker_tells_two_runs_with_the_same_report_apart() {
     let (one, two) = (comment::render(&pass(), "default", "1.1"), comment::render(&pass(), "default", "2.1"));
     let marker = |text: &str| comment::Marker::read(text).expect("a marker");

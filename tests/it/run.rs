@@ -211,7 +211,7 @@ fn a_simulation_shows_what_a_run_is_like() {
     none.expect_code(6);
     assert_eq!(
         none.stderr,
-        "error: there is no ledger in `.tollgate`\n\nhint: `--ledger PATH` names another folder; the first run makes one\n",
+        "error: there is no ledger in `[WORLD]/work/.tollgate`\n\nhint: `--ledger PATH` names another folder; the first run makes one\n",
         "the real books are not touched"
     );
 }

@@ -107,7 +107,8 @@ fn observing_stops_nothing_and_says_what_would_have_failed() {
 #[test]
 fn refused_may_pass() {
     let upstream = serve(Script::new(|_| answer().into()));
-    let mut world = repository(&enforced("0.00055", "hard", ", refused: pass"));
+    let mut world =
+        repository(&enforced("0.00055", "hard", ", refused: pass").replace("usd: 0.0001", "usd: 0.0002"));
     for _ in 0..2 {
         one_request(&mut world, &upstream, 0);
     }
