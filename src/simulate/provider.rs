@@ -80,7 +80,7 @@ impl Provider {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answered {
-        self.witness.lock().requests += 1;
+        self.witness.lock().keep_head(request.headers());
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let refusal = match (&parts.method, path) {

@@ -247,6 +247,14 @@ impl Script {
         Self { plan: Arc::new(fail), cold_caches: self.cold_caches }
     }
 
+    /// The same, with something to wait for before each answer: requests of several clients overlap.
+    #[must_use]
+    pub fn pausing(self, before: Wait) -> Self {
+        let plan = self.plan;
+        let pause = move |seen: &Seen<'_>| Reply { before: Some(before.clone()), ..plan(seen) };
+        Self { plan: Arc::new(pause), cold_caches: self.cold_caches }
+    }
+
     /// The same, with caches that are written and never found again.
     #[must_use]
     pub fn with_cold_caches(self) -> Self {

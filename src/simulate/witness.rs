@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::model::ModelId;
 use crate::money::Usd;
 use crate::tokens::Counts;
 
-/// How many request bodies are kept; later ones are only counted.
-const BODIES_MAX: usize = 512;
+/// How many requests are kept; later ones are only counted.
+const KEPT_MAX: usize = 512;
 
 /// One charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Witness {
     pub violations: Vec<String>,
     /// The bodies of the first generation requests, as they came.
     pub bodies: Vec<Bytes>,
+    /// The headers of the first requests of any kind, as they came.
+    pub heads: Vec<HeaderMap>,
 }
 
 impl Witness {
@@ -71,9 +74,16 @@ impl Witness {
         self.bills.push(bill);
     }
 
+    pub(super) fn keep_head(&mut self, head: &HeaderMap) {
+        self.requests += 1;
+        if self.heads.len() < KEPT_MAX {
+            self.heads.push(head.clone());
+        }
+    }
+
     pub(super) fn keep_body(&mut self, body: &Bytes) {
         self.generations += 1;
-        if self.bodies.len() < BODIES_MAX {
+        if self.bodies.len() < KEPT_MAX {
             self.bodies.push(body.clone());
         }
     }

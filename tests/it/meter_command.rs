@@ -3,15 +3,13 @@
 use serde_json::{Value, json};
 
 use tollgate::commands::meter;
-use tollgate::money::Usd;
 
-use crate::meter::{Client, KEY, body, run};
-use crate::meter_witness::{Plan, Provider};
+use crate::meter_rig::{Client, KEY, Provider, body, run, says};
 
 #[test]
 fn the_command_serves_until_it_is_told_to_end() {
     run(async {
-        let provider = Provider::start(Plan::default()).await;
+        let provider = Provider::start(says(200)).await;
         let folder = tempfile::tempdir().expect("a folder");
         let args = meter::Args {
             cap_usd: "0.05".parse().expect("an amount"),
@@ -40,10 +38,10 @@ fn the_command_serves_until_it_is_told_to_end() {
         let code = meter::run_until(&args, &env, &mut err, agent).await.expect("it runs");
         assert_eq!((code, err.as_slice()), (0, &b""[..]));
         let summary = read(&args.summary_json);
-        let spent = Usd::from_pico(provider.spent()).to_string();
+        let spent = provider.spent().to_string();
         assert_eq!(summary["settled_usd"], json!(spent));
         assert_eq!((&summary["cap_usd"], &summary["held_usd"]), (&json!("0.05"), &json!("0")));
-        assert_eq!(summary["requests"], json!(provider.requests()));
+        assert_eq!(summary["requests"], json!(provider.witness().generations));
         assert_eq!(summary["by_model"]["claude-sonnet-5-5"]["usd"], json!(spent));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2, "nothing else is left");
         let code = meter::run_until(&args, &|_| None, &mut err, async {}).await.expect("it runs");

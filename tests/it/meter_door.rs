@@ -1,7 +1,6 @@
 //! Requests that have no business at the meter, and what they get.
 
-use crate::meter::{body, config, run, start};
-use crate::meter_witness::{Plan, Provider, raw};
+use crate::meter_rig::{Provider, body, config, raw, run, says, start};
 
 fn request(line: &str, host: &str, more: &str, body: &str) -> String {
     format!(
@@ -61,7 +60,7 @@ fn hostile(host: &str, key: &str, good: &str) -> Vec<(&'static str, String, u16)
 #[test]
 fn hostile_requests_end_at_the_door() {
     run(async {
-        let provider = Provider::start(Plan::default()).await;
+        let provider = Provider::start(says(20)).await;
         let meter = start(config(&provider, "1")).await;
         let (url, token) = (meter.url(), meter.token().to_owned());
         let host = url.trim_start_matches("http://").to_owned();
@@ -71,16 +70,16 @@ fn hostile_requests_end_at_the_door() {
             let got = raw(&url, bytes.as_bytes()).await;
             assert_eq!(got.status, status, "{what}: {got:?}");
         }
-        assert_eq!(provider.heads(), Vec::<String>::new(), "nothing went out");
+        assert_eq!(provider.witness().requests, 0, "nothing went out");
         let smuggled = format!("POST /v1/messages HTTP/1.1\r\nhost: {host}\r\nx-api-key: stolen\r\n\r\n");
         let chunked = format!(
-            "POST /v1/messages HTTP/1.1\r\nhost: {host}\r\n{key}content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n\r\n{smuggled}",
+            "POST /v1/messages HTTP/1.1\r\nhost: {host}\r\n{key}anthropic-version: 2023-06-01\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n\r\n{smuggled}",
             good.len()
         );
         let got = raw(&url, chunked.as_bytes()).await;
         assert_eq!(got.status, 200, "one reading of it, and the connection is closed: {got:?}");
         assert!(!got.body.contains("HTTP/1.1"), "no second answer");
-        assert_eq!(provider.requests(), 1);
+        assert_eq!(provider.witness().requests, 1);
         let root = raw(&url, request("HEAD /", &host, "", "").as_bytes()).await;
         assert_eq!((root.status, root.stopped()), (200, true));
     });

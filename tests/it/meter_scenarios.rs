@@ -1,0 +1,144 @@
+//! The cap under load: one, five and twenty clients at once ask until they are stopped, in every way
+//! that has cost other gates money. A row is a scenario; [`finish`] holds what is true of all of them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use tollgate::meter::{Config, Phase, Policy};
+use tollgate::money::Usd;
+use tollgate::simulate::{Fault, Script, Wait};
+
+use crate::meter_rig::{
+    Client, Ended, Provider, body, config, finish, marked, policy, run, says, searches, searching, start,
+    with,
+};
+
+/// How long the provider thinks when several clients ask at once.
+const THOUGHT: Duration = Duration::from_millis(2);
+
+/// How the clients behave, and what becomes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// They read every answer; every usage comes.
+    Exact,
+    /// They go away in the middle of answers; the meter reads the usage all the same.
+    Leaving,
+    /// Every other answer breaks off before its usage is certain.
+    Broken,
+    /// The policy refuses the request, and nothing leaves.
+    Refused,
+}
+
+/// Name, cap in dollars, request, provider, behaviour, and the least share of the cap in percent that
+/// one, five and twenty clients spend.
+type Scenario = (&'static str, &'static str, fn() -> Value, fn() -> Script, How, [i128; 3]);
+
+#[rustfmt::skip]
+const SCENARIOS: [Scenario; 12] = [
+    // A request is 2 to 2.5 % of the cap: at least 95 % of the cap can be used.
+    ("tight output",               "0.2", || body(400, 400),                       || says(400),          How::Exact,   [95, 95, 95]),
+    ("tight output, no stream",    "0.2", || plain(body(400, 400)),                || says(400),          How::Exact,   [95, 95, 95]),
+    ("32,000 asked, 400 said",     "1",   || body(400, 32_000),                    || says(400),          How::Exact,   [95, 95, 95]),
+    ("32,000 asked, no stream",    "1",   || plain(body(400, 32_000)),             || says(400),          How::Exact,   [95, 95, 95]),
+    ("1 h cache writes",           "0.3", || marked(body(8_000, 1_000), "1h"),     cold,                  How::Exact,   [90, 90, 90]),
+    ("150k cached context",        "5",   || marked(body(600_000, 32_000), "5m"),  || says(8_000),        How::Exact,   [85, 85, 85]),
+    ("clients that leave",         "0.1", || body(400, 4_000),                     || says(200),          How::Leaving, [90, 90, 90]),
+    ("death before headers",       "0.1", || body(400, 1_000),                     || dies(Fault::CloseBeforeHeaders),  How::Broken, [30, 30, 30]),
+    ("death in mid-stream",        "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(4)), How::Broken, [30, 30, 30]),
+    ("death after the last usage", "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(6)), How::Broken, [30, 30, 30]),
+    ("server tools, denied",       "20",  || searching(body(400, 1_000)),          || searches(3),        How::Refused, [0, 0, 0]),
+    ("server tools, bounded",      "20",  || searching(body(400, 1_000)),          || searches(3),        How::Exact,   [55, 55, 55]),
+];
+
+fn plain(body: Value) -> Value {
+    with(body, "stream", json!(false))
+}
+
+/// Caches that never hit, so that every request writes.
+fn cold() -> Script {
+    says(200).with_cold_caches()
+}
+
+fn dies(fault: Fault) -> Script {
+    says(200).failing(move |index| if index % 2 == 0 { fault.clone() } else { Fault::None })
+}
+
+/// The same, but it thinks before it answers, so that requests of several clients are open together.
+fn slow(script: Script) -> Script {
+    script.pausing(Wait::Time(THOUGHT))
+}
+
+async fn play((name, cap, body, script, how, _): Scenario, clients: usize) -> Ended {
+    let script = if clients > 1 { slow(script()) } else { script() };
+    let provider = Provider::start(script).await;
+    let policy = Policy { deny_server_tools: how == How::Refused, ..policy() };
+    let meter = start(Config { policy, ..config(&provider, cap) }).await;
+    let body = body().to_string();
+    let mut loops = JoinSet::new();
+    for _ in 0..clients {
+        let (client, body) = (Client::of(&meter), body.clone());
+        match how {
+            How::Leaving => loops.spawn(client.abort(body)),
+            How::Exact | How::Broken | How::Refused => loops.spawn(client.work(body)),
+        };
+    }
+    loops.join_all().await;
+    finish(&format!("{name} × {clients}"), meter, &provider, cap).await
+}
+
+/// Plays the table with a number of clients; `column` is theirs in the least shares.
+fn play_all(clients: usize, column: usize) {
+    for scenario in SCENARIOS {
+        let (name, .., how, least) = scenario;
+        let Ended { totals, witness, share } = run(play(scenario, clients));
+        assert!(share >= least[column] * 100, "{name}: {share} hundredths of a percent");
+        let together = witness.peak > 1;
+        assert_eq!(together, clients > 1 && how != How::Refused, "{name}: {} at once", witness.peak);
+        assert_eq!(totals.estimated > Usd::ZERO, how == How::Broken, "{name}");
+        if how == How::Refused {
+            assert_eq!((witness.requests, totals.settled), (0, Usd::ZERO), "{name}");
+        } else {
+            assert_eq!(totals.phase, Phase::Stopped, "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_client_stays_within_the_cap_and_uses_it() {
+    play_all(1, 0);
+}
+
+#[test]
+fn five_clients_stay_within_the_cap_and_use_it() {
+    play_all(5, 1);
+}
+
+#[test]
+fn twenty_clients_stay_within_the_cap_and_use_it() {
+    play_all(20, 2);
+}
+
+/// What the meter makes of every beginning of a stream, over sockets. That its reader tells a whole stream
+/// from a cut one at each byte is shown by the reader's own tests; here it is the money.
+#[test]
+fn a_stream_cut_at_any_byte_never_counts_less_than_it_cost() {
+    run(async {
+        let cut = |index| Fault::CloseAfterBytes(usize::try_from(index).expect("small"));
+        let provider = Provider::start(Script::saying("né", 7).failing(cut)).await;
+        let meter = start(config(&provider, "10")).await;
+        let (client, body) = (Client::of(&meter), body(8, 20).to_string());
+        let watch = meter.snapshot();
+        let (mut settled, mut spent, mut exact) = (0, 0, 0);
+        while exact < 3 {
+            drop(client.post(&body).await);
+            let (meters, providers) = (watch.borrow().settled.pico(), provider.spent().pico());
+            let (counted, cost) = (meters - settled, providers - spent);
+            assert!(counted >= cost, "{counted} of {cost} counted");
+            exact += i32::from(counted == cost);
+            (settled, spent) = (meters, providers);
+        }
+        finish("a stream cut at every byte", meter, &provider, "10").await;
+    });
+}
