@@ -16,8 +16,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("TOLLGATE_BENCH_BINARY", ROOT / "target/release/tollgate"))
-UPSTREAM = ROOT / "target/release/examples/bench-upstream"
+BINARY = pathlib.Path(os.environ.get("TOLLGATE_BENCH_BINARY", ROOT / "target/dist/tollgate"))
+UPSTREAM = ROOT / "target/dist/examples/bench-upstream"
 ROUNDS = int(os.environ.get("TOLLGATE_BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("TOLLGATE_BENCH_SECONDS", "3"))
 STARTS = int(os.environ.get("TOLLGATE_BENCH_STARTS", "15"))

@@ -12,8 +12,7 @@ use tokio::net::TcpListener;
 use tollgate::meter::{Config, Totals, Upstream};
 use tollgate::money::Usd;
 
-use crate::meter::{body, config, run, start};
-use crate::meter_witness::{Got, Plan, Provider, raw, written};
+use crate::meter_rig::{Client, Got, Provider, body, config, run, says, start};
 
 /// An upstream that gives these bytes to whoever has sent a head, and closes. Returns its address and how
 /// many requests it has had.
@@ -42,12 +41,11 @@ async fn saying(bytes: Vec<u8>) -> (String, Arc<AtomicUsize>) {
 
 /// What one request comes to that is answered with these bytes.
 async fn answered(bytes: Vec<u8>, request: &Value) -> (Got, Totals) {
-    let nobody = Provider::start(Plan::default()).await;
+    let nobody = Provider::start(says(200)).await;
     let (url, _) = saying(bytes).await;
     let meter =
         start(Config { upstream: Upstream::parse(&url).expect("an address"), ..config(&nobody, "1") }).await;
-    let (url, token) = (meter.url(), meter.token().to_owned());
-    let got = raw(&url, &written(&url, &token, "POST /v1/messages", "", &request.to_string())).await;
+    let got = Client::of(&meter).post(&request.to_string()).await;
     let watch = meter.snapshot();
     let totals = meter.drain(Duration::from_secs(2)).await;
     assert_eq!(watch.borrow().in_flight, Usd::ZERO);
@@ -166,13 +164,11 @@ fn the_count_endpoint_cannot_make_a_request_cheap_by_silence_or_by_zero() {
                 "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{answer}",
                 answer.len()
             );
-            let nobody = Provider::start(Plan::default()).await;
+            let nobody = Provider::start(says(200)).await;
             let (url, asked) = saying(text.into_bytes()).await;
             let upstream = Upstream::parse(&url).expect("an address");
             let meter = start(Config { upstream, ..config(&nobody, "0.1") }).await;
-            let (url, token) = (meter.url(), meter.token().to_owned());
-            let large = body(200_000, 100).to_string();
-            let got = raw(&url, &written(&url, &token, "POST /v1/messages", "", &large)).await;
+            let got = Client::of(&meter).post(&body(200_000, 100).to_string()).await;
             assert!(got.stopped(), "{answer}: {got:?}");
             assert_eq!(asked.load(Ordering::SeqCst), 1, "{answer}: only the count was asked for");
             assert_eq!(meter.drain(Duration::from_secs(1)).await.settled, Usd::ZERO);
@@ -183,15 +179,14 @@ fn the_count_endpoint_cannot_make_a_request_cheap_by_silence_or_by_zero() {
 #[test]
 fn tools_hidden_in_the_conversation_are_refused_like_any_other() {
     run(async {
-        let provider = Provider::start(Plan::default()).await;
+        let provider = Provider::start(says(200)).await;
         let meter = start(config(&provider, "40")).await;
-        let (url, token) = (meter.url(), meter.token().to_owned());
         let definition = json!({ "type": "web_search_20260318", "name": "web_search" });
         let mut hidden = body(40, 100);
         hidden["messages"].as_array_mut().expect("messages").push(json!({ "role": "system", "content": [
             { "type": "tool_addition", "tool": { "type": "tool_definition", "definition": definition } },
         ] }));
-        let got = raw(&url, &written(&url, &token, "POST /v1/messages", "", &hidden.to_string())).await;
-        assert_eq!((got.status, got.stopped(), provider.requests()), (403, true, 0), "{got:?}");
+        let got = Client::of(&meter).post(&hidden.to_string()).await;
+        assert_eq!((got.status, got.stopped(), provider.witness().generations), (403, true, 0), "{got:?}");
     });
 }
