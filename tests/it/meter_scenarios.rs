@@ -45,11 +45,11 @@ const SCENARIOS: [Scenario; 12] = [
     ("1 h cache writes",           "0.3", || marked(body(8_000, 1_000), "1h"),     cold,                  How::Exact,   [90, 90, 90]),
     ("150k cached context",        "5",   || marked(body(600_000, 32_000), "5m"),  || says(8_000),        How::Exact,   [85, 85, 85]),
     ("clients that leave",         "0.1", || body(400, 4_000),                     || says(200),          How::Leaving, [90, 90, 90]),
-    ("death before headers",       "0.1", || body(400, 1_000),                     || dies(Fault::CloseBeforeHeaders),  How::Broken, [30, 30, 30]),
-    ("death in mid-stream",        "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(4)), How::Broken, [30, 30, 30]),
-    ("death after the last usage", "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(6)), How::Broken, [30, 30, 30]),
+    ("death before headers",       "0.1", || body(400, 1_000),                     || dies(Fault::CloseBeforeHeaders),  How::Broken, [25, 25, 25]),
+    ("death in mid-stream",        "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(4)), How::Broken, [25, 25, 25]),
+    ("death after the last usage", "0.1", || body(400, 1_000),                     || dies(Fault::CloseAfterEvents(6)), How::Broken, [25, 25, 25]),
     ("server tools, denied",       "20",  || searching(body(400, 1_000)),          || searches(3),        How::Refused, [0, 0, 0]),
-    ("server tools, bounded",      "20",  || searching(body(400, 1_000)),          || searches(3),        How::Exact,   [55, 55, 55]),
+    ("server tools, bounded",      "20",  || searching(body(400, 1_000)),          || searches(3),        How::Exact,   [50, 50, 50]),
 ];
 
 fn plain(body: Value) -> Value {
