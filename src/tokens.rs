@@ -167,6 +167,8 @@ pub struct CeilingLine {
     pub cache_writes: CacheWrites,
     /// The dearest terms that the request allows.
     pub terms: Terms,
+    /// The request names no region, and where it is served by default is not known: the dearest counts.
+    pub region_open: bool,
 }
 
 /// The most that a request could use.

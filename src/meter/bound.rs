@@ -28,6 +28,8 @@ pub(super) struct Bounded {
     /// Whether one sampling of one model is all that it can cause, so that the input side which a
     /// stream reports first is final.
     pub(super) one_sampling: bool,
+    /// Whether the request leaves open where it is served.
+    pub(super) region_open: bool,
     pub(super) when: When,
 }
 
@@ -92,18 +94,24 @@ impl Rules {
         ))
     }
 
-    /// The bound of a request as it would be sent.
+    /// The bound of a request as it would be sent; `region_known` says that what names no region is served
+    /// without a surcharge.
     pub(super) fn bound(
         &self,
         request: &Request,
         edits: &Edits,
         input: InputBound,
         when: When,
+        region_known: bool,
     ) -> Result<Bounded, Problem> {
         // How long the answers of a model without a price can be, nobody knows.
         let widest = Limits { output: u64::MAX, ..self.table.dearest_known().limits };
         let limits = |model: &ModelId| -> Limits { self.table.limits(model).unwrap_or(widest) };
-        let ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
+        let mut ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
+        let region_open = ceiling.lines.iter().any(|line| line.region_open);
+        if region_known {
+            ceiling.lines.iter_mut().for_each(|line| line.region_open = false);
+        }
         let (ceiling, bound) = match self.table.bound(&ceiling, when) {
             Ok(bound) => (ceiling, bound),
             Err(unpriced) => {
@@ -130,6 +138,7 @@ impl Rules {
             input: first.input,
             counted: matches!(input, InputBound::Counted { .. }),
             one_sampling: ceiling.lines.len() == 1 && first.samplings == 1 && ceiling.web_searches == 0,
+            region_open,
             when,
         })
     }

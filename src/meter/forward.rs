@@ -162,11 +162,12 @@ impl<C: Dial> Gate<C> {
         sized: Option<account::Spend>,
     ) -> Result<(Bounded, Ask), Problem> {
         let (request, when) = (wanted.request, wanted.when);
-        let mut bounded = self.rules.bound(request, &wanted.edits, input, when)?;
+        let region_known = self.state.region_known();
+        let mut bounded = self.rules.bound(request, &wanted.edits, input, when, region_known)?;
         let noted = if request.can_take_note() && !request.forced_shape() && self.rules.policy.enforce {
             let (allowance, spent) = self.state.spent();
             let edits = Edits { note: Some(longest_note(allowance, spent)), ..wanted.edits.clone() };
-            Some(self.rules.bound(request, &edits, input, when)?)
+            Some(self.rules.bound(request, &edits, input, when, region_known)?)
         } else {
             None
         };

@@ -10,7 +10,7 @@ use super::state::{Admitted, State};
 use crate::price::{Table, When};
 use crate::provider::Reading;
 use crate::provider::anthropic::Reader;
-use crate::tokens::Usage;
+use crate::tokens::{Region, Usage};
 
 /// A request that has left and waits for its usage. Dropped, it counts as lost.
 pub(super) struct Charge {
@@ -89,8 +89,12 @@ impl Charge {
         }
     }
 
-    /// Counts that turn out larger than they were said to be widen the margin of the next ones.
+    /// Counts that turn out larger than they were said to be widen the margin of the next ones; where the
+    /// provider serves what names no region is the same for all of a run, since its key is.
     fn learn(&self, usage: &Usage) {
+        if self.bounded.region_open && usage.lines.iter().all(|line| line.terms.region == Region::Global) {
+            self.state.learn_region();
+        }
         let prompt = usage.lines.first().map_or(0, |line| line.counts.prompt());
         if self.bounded.counted && self.bounded.one_sampling && prompt > self.bounded.input {
             self.state.widen_count_margin(prompt - self.bounded.input);

@@ -42,6 +42,8 @@ struct Inner {
     last_text: Option<String>,
     /// Tokens by which a counted input turned out larger than its bound said.
     count_margin: u64,
+    /// An answer to a request that named no region has said that there is no surcharge for it.
+    region_known: bool,
 }
 
 /// What became of a request at the gate.
@@ -135,6 +137,7 @@ impl State {
             models: BTreeMap::new(),
             last_text: None,
             count_margin: 0,
+            region_known: false,
         };
         let snapshot = watch::Sender::new(inner.snapshot());
         Self { inner: Mutex::new(inner), snapshot }
@@ -319,6 +322,16 @@ impl State {
     /// The margin on counted input that this run has shown it needs, in tokens.
     pub(super) fn count_margin(&self) -> u64 {
         self.lock().count_margin
+    }
+
+    /// Whether it is known that requests which name no region are served without a surcharge.
+    pub(super) fn region_known(&self) -> bool {
+        self.lock().region_known
+    }
+
+    /// An answer has said so.
+    pub(super) fn learn_region(&self) {
+        self.lock().region_known = true;
     }
 
     /// A counted input was `tokens` larger than its bound.

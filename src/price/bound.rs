@@ -59,20 +59,22 @@ impl Table {
 
     /// The dearest rates at the line's terms, or at any plainer ones that a response may fall back to.
     ///
-    /// The United States count wherever they are offered: a request that names no region is served in its
-    /// workspace's default one (Messages API reference), and only the answer says which that is.
+    /// Where the region is open, the United States count wherever they are offered: a request that names no
+    /// region is served in its workspace's default one (Messages API reference), and only an answer says
+    /// which that is.
     fn dearest_allowed(&self, line: &CeilingLine, when: When, input: u64) -> Result<Rates, Unpriced> {
         let model = self.known(&line.model)?;
         let mut dearest = model.dearest(when, &line.terms, input)?;
-        // Nearly every request asks for nothing special: only the region is left open then.
-        if line.terms == Terms::default() {
-            let us = Terms { region: Region::Us, ..Terms::default() };
-            return Ok(model.dearest(when, &us, input).map_or(dearest, |rates| dearest.dearer(rates)));
-        }
-        for tier in [&line.terms.tier, &ServiceTier::Standard] {
-            for speed in [&line.terms.speed, &Speed::Standard] {
-                for region in [&line.terms.region, &Region::Global, &Region::Us] {
+        let regions =
+            [Some(&line.terms.region), Some(&Region::Global), line.region_open.then_some(&Region::Us)];
+        for region in regions.into_iter().flatten() {
+            for tier in [&line.terms.tier, &ServiceTier::Standard] {
+                for speed in [&line.terms.speed, &Speed::Standard] {
                     let terms = Terms { tier: tier.clone(), speed: speed.clone(), region: region.clone() };
+                    // Nearly every request asks for nothing special, and that has been looked up.
+                    if terms == line.terms {
+                        continue;
+                    }
                     if let Ok(rates) = model.dearest(when, &terms, input) {
                         dearest = dearest.dearer(rates);
                     }

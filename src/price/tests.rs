@@ -213,6 +213,7 @@ fn a_bound_takes_the_dearest_of_all_that_may_happen() {
         samplings: 1,
         cache_writes: CacheWrites::None,
         terms: Terms::default(),
+        region_open: true,
     };
     let plain = line("claude-haiku-5-5", 100_000, 1_000);
     let cases = [
@@ -231,6 +232,7 @@ fn a_bound_takes_the_dearest_of_all_that_may_happen() {
             0,
             "0.01155",
         ),
+        ("where it is known", vec![CeilingLine { region_open: false, ..plain.clone() }], 0, "0.0105"),
         ("an advisor", vec![plain.clone(), line("claude-opus-5-5", 1_000, 1_000)], 0, "0.03795"),
         ("searches", vec![plain.clone()], 5, "0.06155"),
         ("where the US is not offered", vec![line("claude-haiku-4-5", 100_000, 1_000)], 0, "0.105"),
@@ -277,6 +279,7 @@ fn the_dearest_known_costs_at_least_what_any_model_costs() {
             samplings: 1,
             cache_writes: CacheWrites::OneHour,
             terms: fast(),
+            region_open: true,
         }],
         web_searches: 0,
     };
@@ -374,6 +377,7 @@ fn a_ceiling_line() -> impl Strategy<Value = CeilingLine> {
             samplings,
             cache_writes,
             terms,
+            region_open: true,
         })
 }
 

@@ -144,7 +144,7 @@ fn the_next_run_charges_what_a_killed_one_held() {
     let note = note.replace(&hold, "[HOLD]");
     assert_eq!(
         note,
-        "note: run [HOLD] died before it settled; it is charged $0.0030, all of its hold, because its journal ($0.00049 at most) is no proof"
+        "note: run [HOLD] died before it settled; it is charged $0.0030, all of its hold, because its journal ($0.00047 at most) is no proof"
     );
     let ledger = expect_settled(&mut world, false);
     let third = usd(&summary(&world)["total_cost_usd"]);

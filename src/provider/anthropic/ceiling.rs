@@ -72,6 +72,7 @@ impl Request {
                 samplings,
                 cache_writes: cache_writes(self.marks),
                 terms: self.found.terms.clone(),
+                region_open: !self.found.region_named,
             }
         };
         let output = self.output_cap_with(edits);

@@ -19,6 +19,8 @@ pub(super) struct Found {
     /// The thinking budget and where it is, when thinking is switched on by one.
     pub(super) thinking_budget: Option<(u64, Range<usize>)>,
     pub(super) terms: Terms,
+    /// The request says where it is to be served. A null says nothing.
+    pub(super) region_named: bool,
     pub(super) content: Content,
     pub(super) tools: Tools,
     /// Further models that the provider may serve the request with.
@@ -123,8 +125,13 @@ impl Found {
             }
             "speed" => self.terms.speed = speed(scan)?.unwrap_or_default(),
             "inference_geo" => {
+                self.region_named = true;
                 self.terms.region = match word(scan, "inference_geo")?.as_deref() {
-                    None | Some("global" | "not_available") => Region::Global,
+                    None => {
+                        self.region_named = false;
+                        Region::Global
+                    }
+                    Some("global" | "not_available") => Region::Global,
                     Some("us") => Region::Us,
                     Some(other) => Region::Other(other.to_owned()),
                 }
