@@ -119,7 +119,7 @@ impl Meter {
             clock: config.clock,
             counts: Counts::default(),
         };
-        let door = Door { token: Secret::new(token.clone()), address };
+        let door = Door::new(Secret::new(token.clone()), address);
         let server = tokio::spawn(serve(listener, Arc::new(door), Arc::new(gate)));
         Ok(Self { state, address, token, server })
     }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::forward::{Gate, Reply, own};
 use super::line::Dial;
@@ -34,12 +34,15 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 const BODY_MAX: Duration = Duration::from_secs(2 * 60);
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 512;
+/// Bodies in memory at the same time, in KiB: eight of the largest. Further ones wait to be read.
+const BODIES_KIB_MAX: usize = 8 * BODY_BYTES_MAX / 1024;
 
 /// What the server compares requests with.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) token: Secret,
     pub(super) address: SocketAddr,
+    bodies_kib: Semaphore,
 }
 
 /// Takes connections until it is dropped.
@@ -92,6 +95,8 @@ where
         Err(problem) => return refuse(&problem),
     };
     let (parts, body) = request.into_parts();
+    // Held until the provider's answer begins: by then the body has been sent.
+    let _room = door.room_for(&body).await;
     let body = match read(&parts.headers, body).await {
         Ok(body) => body,
         Err(problem) => return refuse(&problem),
@@ -155,6 +160,18 @@ async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
 }
 
 impl Door {
+    pub(super) fn new(token: Secret, address: SocketAddr) -> Self {
+        Self { token, address, bodies_kib: Semaphore::new(BODIES_KIB_MAX) }
+    }
+
+    /// Waits until there is memory for a body: for what it announces, or for the largest there may be.
+    async fn room_for(&self, body: &Incoming) -> Option<SemaphorePermit<'_>> {
+        let most = body.size_hint().exact().unwrap_or(u64::MAX).min(BODY_BYTES_MAX as u64);
+        let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.bodies_kib.acquire_many(kib).await.ok()
+    }
+
     /// What a request is for; `None` for one that only asks whether somebody is there.
     fn check<B>(&self, request: &Request<B>) -> Result<Option<Endpoint>, Problem> {
         let (headers, uri) = (request.headers(), request.uri());
