@@ -10,6 +10,7 @@ pub mod commands;
 pub mod event;
 pub mod exit;
 pub mod gate;
+pub mod github;
 pub mod id;
 pub mod ledger;
 pub mod limits;

@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("meter", &["provider", "price"]),
     ("agent", &[]),
+    ("github", &[]),
     ("report", &["classify", "route", "savings", "gate", "limits", "ledger", "meter"]),
     ("simulate", &[]),
     ("exit", &[]),
