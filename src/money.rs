@@ -319,6 +319,14 @@ impl Factor {
         Ok(Self { numerator, denominator: 10_000 })
     }
 
+    /// The larger of both.
+    #[must_use]
+    pub fn larger(self, other: Factor) -> Factor {
+        let (a, b) = (u64::from(self.numerator), u64::from(other.numerator));
+        let larger = a * u64::from(other.denominator) >= b * u64::from(self.denominator);
+        if larger { self } else { other }
+    }
+
     /// Whether the factor makes a price dearer.
     #[must_use]
     pub fn is_dearer(self) -> bool {

@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn counts(input: u64, cache_read: u64, cache_write_5m: u64, output: u64) -> Counts {
-        Counts { input, cache_read, cache_write_5m, cache_write_1h: 0, output }
+        Counts { input, cache_read, cache_write_5m, cache_write_1h: 0, output, ..Counts::default() }
     }
 
     fn list(model: &str, counts: &Counts) -> Usd {

@@ -8,6 +8,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelId;
+use crate::money::Usd;
 
 /// Token counts by kind. The kinds do not overlap: `input` excludes everything that touched the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,40 +21,72 @@ pub struct Counts {
     pub cache_write_5m: u64,
     /// Input written to a cache that lives one hour.
     pub cache_write_1h: u64,
+    /// Input written to a cache that lives thirty minutes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_30m: u64,
+    /// Input written to a cache that lives twelve hours.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_12h: u64,
+    /// Spoken input that was neither read from nor written to a cache, where it is counted apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_input: u64,
+    /// Spoken input read from a cache, where it is counted apart.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_cache_read: u64,
     /// Everything generated, thinking included.
     pub output: u64,
+}
+
+/// Kinds that few providers have are left out of what is written, and are none where they are missing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {
     /// All of the input side: what a long-context band is judged by.
     #[must_use]
     pub fn prompt(&self) -> u64 {
-        self.input
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_write_5m)
-            .saturating_add(self.cache_write_1h)
+        self.fresh_input().saturating_add(self.reads())
     }
 
-    /// Tokens written to a cache of either lifetime.
+    /// Tokens written to a cache of any lifetime.
     #[must_use]
     pub fn cache_write(&self) -> u64 {
-        self.cache_write_5m.saturating_add(self.cache_write_1h)
+        let long = self.cache_write_1h.saturating_add(self.cache_write_12h);
+        self.cache_write_5m.saturating_add(self.cache_write_30m).saturating_add(long)
+    }
+
+    /// Tokens read from a cache, written or spoken.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.cache_read.saturating_add(self.audio_cache_read)
+    }
+
+    /// The input side without cache reads.
+    fn fresh_input(&self) -> u64 {
+        self.input.saturating_add(self.audio_input).saturating_add(self.cache_write())
     }
 
     /// New tokens: all but cache reads, which cost a tenth or less. A tier's `max_tokens` counts these.
     #[must_use]
     pub fn fresh(&self) -> u64 {
-        self.input.saturating_add(self.cache_write()).saturating_add(self.output)
+        self.fresh_input().saturating_add(self.output)
     }
 }
 
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
-        self.input = self.input.saturating_add(other.input);
-        self.cache_read = self.cache_read.saturating_add(other.cache_read);
-        self.cache_write_5m = self.cache_write_5m.saturating_add(other.cache_write_5m);
-        self.cache_write_1h = self.cache_write_1h.saturating_add(other.cache_write_1h);
-        self.output = self.output.saturating_add(other.output);
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.input, other.input);
+        add(&mut self.cache_read, other.cache_read);
+        add(&mut self.cache_write_5m, other.cache_write_5m);
+        add(&mut self.cache_write_1h, other.cache_write_1h);
+        add(&mut self.cache_write_30m, other.cache_write_30m);
+        add(&mut self.cache_write_12h, other.cache_write_12h);
+        add(&mut self.audio_input, other.audio_input);
+        add(&mut self.audio_cache_read, other.audio_cache_read);
+        add(&mut self.output, other.output);
     }
 }
 
@@ -63,8 +96,13 @@ pub enum ServiceTier {
     /// The list price.
     #[default]
     Standard,
-    /// Committed capacity: its price is in a contract, the list price is reported.
+    /// Ahead of others. Dearer with OpenAI and Google; with Anthropic committed capacity, whose price is in
+    /// a contract and is reported at the list price.
     Priority,
+    /// Far ahead of others, for a multiple of the price.
+    UltraFast,
+    /// When there is room, at a discount.
+    Flex,
     /// Asynchronous, at a discount.
     Batch,
     /// A tier that this version does not know; it has no price.
@@ -91,6 +129,10 @@ pub enum Region {
     Global,
     /// Kept inside the United States, for a surcharge.
     Us,
+    /// Kept inside a region by the endpoint that was asked, for a surcharge.
+    Regional,
+    /// The United States government's own region.
+    UsGov,
     /// A region that this version does not know; it has no price.
     Other(String),
 }
@@ -115,6 +157,20 @@ pub struct UsageLine {
     pub counts: Counts,
     /// The terms it was served at.
     pub terms: Terms,
+    /// Of the input, what came from tools that the provider ran and does not count as the prompt that a
+    /// long-context band is judged by.
+    pub beside_prompt: u64,
+}
+
+/// What a provider runs and charges for one by one, besides web searches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Searches in stored files.
+    pub file_searches: u64,
+    /// Web searches of an older kind, with their content for free.
+    pub preview_searches: u64,
+    /// Sessions of a container, counted as the dearest there is.
+    pub containers: u64,
 }
 
 /// Everything that one response used.
@@ -124,6 +180,10 @@ pub struct Usage {
     pub lines: Vec<UsageLine>,
     /// Web searches that the provider ran and charges for one by one.
     pub web_searches: u64,
+    /// Further things that the provider ran and charges for one by one.
+    pub calls: Calls,
+    /// What the provider says that it charges, for all of it. It then counts instead of any price.
+    pub billed: Option<Usd>,
     /// A refusal before any output: shown as usage, and not billed.
     pub unbilled: bool,
 }
@@ -150,6 +210,10 @@ pub enum CacheWrites {
     FiveMinutes,
     /// It may write to one that lives one hour.
     OneHour,
+    /// It may write to one that lives thirty minutes.
+    ThirtyMinutes,
+    /// It may write to one that lives twelve hours.
+    TwelveHours,
 }
 
 /// The most that one model could use for one request.
@@ -163,6 +227,10 @@ pub struct CeilingLine {
     pub output: u64,
     /// How many samplings the request may cause at most; each reads the whole input again.
     pub samplings: u64,
+    /// How many answers each sampling gives at most; they share its input.
+    pub choices: u64,
+    /// The input may be spoken, which some models take at a higher price.
+    pub audio: bool,
     /// What the request may write to a cache.
     pub cache_writes: CacheWrites,
     /// The dearest terms that the request allows.
@@ -178,6 +246,8 @@ pub struct Ceiling {
     pub lines: Vec<CeilingLine>,
     /// Web searches at most.
     pub web_searches: u64,
+    /// Further calls at most.
+    pub calls: Calls,
 }
 
 impl Ceiling {
@@ -185,8 +255,37 @@ impl Ceiling {
     #[must_use]
     pub fn fresh(&self) -> u64 {
         self.lines.iter().fold(0, |sum, line| {
-            let one = line.input.saturating_add(line.output);
+            let one = line.input.saturating_add(line.output.saturating_mul(line.choices));
             sum.saturating_add(one.saturating_mul(line.samplings))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_were_written_before_a_kind_was_known_still_read() {
+        let old = r#"{"input":1,"cache_read":2,"cache_write_5m":3,"cache_write_1h":4,"output":5}"#;
+        let counts: Counts = serde_json::from_str(old).expect("counts");
+        assert_eq!((counts.prompt(), counts.fresh(), counts.cache_write()), (10, 13, 7));
+        assert_eq!(serde_json::to_string(&counts).expect("JSON"), old, "an old reader reads what is new");
+        let all = Counts {
+            input: 1,
+            cache_read: 2,
+            cache_write_5m: 4,
+            cache_write_1h: 8,
+            cache_write_30m: 16,
+            cache_write_12h: 32,
+            audio_input: 64,
+            audio_cache_read: 128,
+            output: 256,
+        };
+        let text = serde_json::to_string(&all).expect("JSON");
+        assert_eq!(serde_json::from_str::<Counts>(&text).expect("counts"), all);
+        let mut twice = all;
+        twice += all;
+        assert_eq!((twice.prompt(), twice.fresh(), twice.reads()), (510, 762, 260));
     }
 }

@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::exit::{self, Failure};
-use crate::model::ModelId;
 use crate::money::{Usd, group};
 use crate::price::{Table, When};
-use crate::provider::anthropic::usage::Merge;
-use crate::tokens::{Counts, Usage};
+use crate::tokens::Usage;
+
+mod usage;
 
 /// The longest input, in bytes.
 const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -60,6 +60,10 @@ struct Item {
     events: Option<Vec<Value>>,
     stop_reason: Option<String>,
     content: Option<Vec<Value>>,
+    /// The tier that the response says it was served at.
+    service_tier: Option<String>,
+    /// The items of a Responses answer: calls of the provider's tools are charged one by one.
+    output: Option<Vec<Value>>,
 }
 
 /// The answer for one item.
@@ -79,16 +83,39 @@ struct Tokens {
     input: u64,
     cache_write_5m: u64,
     cache_write_1h: u64,
+    /// OpenAI's lifetimes, where the API has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_30m: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_12h: Option<u64>,
     cache_read: u64,
     output: u64,
     web_search_requests: u64,
+    /// Of `input`, what was spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_input: Option<u64>,
 }
 
 impl Tokens {
-    fn of(usage: &Usage) -> Self {
-        let Counts { input, cache_read, cache_write_5m, cache_write_1h, output } = usage.counts();
-        let web_search_requests = usage.web_searches;
-        Self { input, cache_write_5m, cache_write_1h, cache_read, output, web_search_requests }
+    fn of(usage: &Usage, api: usage::Api) -> Self {
+        let counts = usage.counts();
+        let openai = api == usage::Api::OpenAi;
+        Self {
+            input: counts.input.saturating_add(counts.audio_input),
+            cache_write_5m: counts.cache_write_5m,
+            cache_write_1h: counts.cache_write_1h,
+            cache_write_30m: openai.then_some(counts.cache_write_30m),
+            cache_write_12h: openai.then_some(counts.cache_write_12h),
+            cache_read: counts.reads(),
+            output: counts.output,
+            web_search_requests: usage.web_searches.saturating_add(usage.calls.preview_searches),
+            audio_input: Some(counts.audio_input).filter(|audio| *audio > 0),
+        }
+    }
+
+    fn written(&self) -> u64 {
+        let short = self.cache_write_5m.saturating_add(self.cache_write_30m.unwrap_or(0));
+        short.saturating_add(self.cache_write_1h).saturating_add(self.cache_write_12h.unwrap_or(0))
     }
 }
 
@@ -160,116 +187,27 @@ fn item(value: Value) -> Result<Item, String> {
 fn price(item: Item, table: &Table, today: Date) -> Line {
     let id = item.id.clone();
     let unpriced = |tokens, why| Line { id: id.clone(), usd: None, tokens, why: Some(why), notes: vec![] };
-    let usage = match usage(&item) {
-        Ok(usage) => usage,
+    let (api, usage) = match usage::usage(&item) {
+        Ok(read) => read,
         Err(why) => return unpriced(None, why),
     };
-    let tokens = Some(Tokens::of(&usage));
-    match table.cost(&usage, When::On(item.date.unwrap_or(today))) {
+    let tokens = Some(Tokens::of(&usage, api));
+    match table.cost(&usage, when(&item, today)) {
         Ok(cost) => Line { id, usd: Some(cost.usd), tokens, why: None, notes: cost.notes },
         Err(error) => unpriced(tokens, error.to_string()),
     }
 }
 
-/// The usage of an item, or why there is none.
-fn usage(item: &Item) -> Result<Usage, String> {
-    match (item.api.as_deref(), item.provider.as_deref()) {
-        (Some("anthropic"), _) | (None, Some("anthropic") | None) => {}
-        (Some(other), _) | (None, Some(other)) => {
-            return Err(format!("the API `{other}` is not supported yet"));
-        }
+/// Which prices hold: those of the item's day, or of its instant where it says one.
+fn when(item: &Item, today: Date) -> When {
+    let date = item.date.unwrap_or(today);
+    let time = item.request_context["time"].as_str().and_then(|time| time.parse::<Time>().ok());
+    let instant = time.and_then(|time| TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok());
+    match instant {
+        Some(instant) => When::At(instant),
+        None if item.request_context["offpeak"] == true => When::OffPeak(date),
+        None => When::On(date),
     }
-    let Some(model) = item.model.as_deref().or_else(|| started_model(item)) else {
-        return Err("the model is missing".to_owned());
-    };
-    let model = ModelId::new(model);
-    let mut merge = Merge::new(&model, marks_hour(&item.request_context));
-    take_asked_terms(&mut merge, &item.request_context)?;
-    match &item.events {
-        Some(events) => from_events(merge, events),
-        None => from_object(merge, item),
-    }
-}
-
-/// The model that a stream's first event names.
-fn started_model(item: &Item) -> Option<&str> {
-    let start = item.events.iter().flatten().find(|event| event["type"] == "message_start")?;
-    start["message"]["model"].as_str()
-}
-
-/// Whether a part of a request marks a cache lifetime of one hour, at any depth.
-fn marks_hour(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => {
-            fields.iter().any(|(name, value)| (name.contains("ttl") && value == "1h") || marks_hour(value))
-        }
-        Value::Array(values) => values.iter().any(marks_hour),
-        _ => false,
-    }
-}
-
-/// Terms that the request asked for hold where the usage does not say what was served.
-fn take_asked_terms(merge: &mut Merge, context: &Value) -> Result<(), String> {
-    let mut asked = Map::new();
-    for field in ["service_tier", "speed", "inference_geo"] {
-        // `auto` and `standard_only` say what may be served and not what was.
-        let value = context.get(field).filter(|value| *value != "auto" && *value != "standard_only");
-        if let Some(value) = value {
-            asked.insert(field.to_owned(), value.clone());
-        }
-    }
-    merge.take(&Value::Object(asked)).map_err(|error| error.to_string())
-}
-
-fn from_object(mut merge: Merge, item: &Item) -> Result<Usage, String> {
-    if item.usage.is_null() {
-        return Err("the usage is missing".to_owned());
-    }
-    merge.take(&item.usage).map_err(|error| error.to_string())?;
-    let empty = item.content.as_ref().is_some_and(Vec::is_empty);
-    let refused = empty && item.stop_reason.as_deref() == Some("refusal");
-    merge.finish(refused).map_err(|error| error.to_string())
-}
-
-/// The usage of a stream's events. Only a `message_delta` tells the output: the count in
-/// `message_start` is a placeholder.
-fn from_events(mut merge: Merge, events: &[Value]) -> Result<Usage, String> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mut counted = None;
-    let mut refused = false;
-    let mut any_content = false;
-    for event in events {
-        match event["type"].as_str() {
-            Some("message_start") => {
-                let message = &event["message"];
-                if let Some(model) = text(&message["model"]) {
-                    merge.model(&model);
-                }
-                if !message["usage"].is_null() {
-                    merge.take(&message["usage"]).map_err(|error| error.to_string())?;
-                }
-            }
-            Some("message_delta") => {
-                refused |= event["delta"]["stop_reason"] == "refusal";
-                let usage = &event["usage"];
-                if !usage.is_null() {
-                    merge.take(usage).map_err(|error| error.to_string())?;
-                    counted = usage["output_tokens"].as_u64().or(counted);
-                }
-            }
-            Some("content_block_start" | "content_block_delta") => any_content = true,
-            Some("error") if counted.is_none() => {
-                return Err("the stream ended with an error before its final usage".to_owned());
-            }
-            _ => {}
-        }
-    }
-    let Some(output) = counted else {
-        return Err("the stream broke off before its final usage: its output is not known".to_owned());
-    };
-    // Recorded streams may leave the content out; a count above one tells that there was some.
-    let nothing_said = !any_content && output <= 1;
-    merge.finish(refused && nothing_said).map_err(|error| error.to_string())
 }
 
 fn write_line(line: &Line, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -280,7 +218,7 @@ fn write_line(line: &Line, format: Format, out: &mut dyn Write) -> anyhow::Resul
             let usd = line.usd.map_or_else(|| "-".to_owned(), |usd| format!("${usd}"));
             write!(out, "{id:<32} {usd:>16}")?;
             if let Some(tokens) = &line.tokens {
-                let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
+                let written = tokens.written();
                 let shown = |count: u64| group(u128::from(count));
                 write!(out, "  in {}", shown(tokens.input))?;
                 write!(out, ", cache written {} read {}", shown(written), shown(tokens.cache_read))?;

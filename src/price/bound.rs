@@ -9,7 +9,7 @@ use crate::tokens::{Ceiling, CeilingLine, Region, ServiceTier, Speed, Terms};
 pub struct Bound {
     /// Everything but the output of the ceiling's first line.
     pub fixed: Usd,
-    /// What one token of the first line's output cap costs: its output rate times its samplings.
+    /// What one token of the first line's output cap costs: its output rate times its answers.
     pub output_rate: Rate,
     /// The first line's output cap, in tokens, as asked for.
     pub output_max: u64,
@@ -42,18 +42,18 @@ impl Table {
         for (index, line) in ceiling.lines.iter().enumerate() {
             let input = line.input.saturating_mul(line.samplings);
             let rates = self.dearest_allowed(line, when, input)?;
-            bound.fixed += rates.dearest_input(line.cache_writes) * input;
+            bound.fixed += rates.dearest_input(line.cache_writes, line.audio) * input;
+            let answers = line.samplings.saturating_mul(line.choices);
             if index == 0 {
-                let samplings = i128::from(line.samplings);
-                let rate = rates.output.pico_per_token().saturating_mul(samplings);
+                let rate = rates.output.pico_per_token().saturating_mul(i128::from(answers));
                 bound.output_rate = Rate::from_pico_per_token(rate);
                 bound.output_max = line.output;
             } else {
-                bound.fixed += rates.output * line.output.saturating_mul(line.samplings);
+                bound.fixed += rates.output * line.output.saturating_mul(answers);
             }
         }
         let model = ceiling.lines.first().map(|line| &line.model);
-        bound.fixed += self.search_fee(model, ceiling.web_searches)?;
+        bound.fixed += self.fees(model, ceiling.web_searches, ceiling.calls)?;
         Ok(bound)
     }
 
@@ -64,15 +64,15 @@ impl Table {
     /// which that is.
     fn dearest_allowed(&self, line: &CeilingLine, when: When, input: u64) -> Result<Rates, Unpriced> {
         let model = self.known(&line.model)?;
-        let mut dearest = model.dearest(when, &line.terms, input)?;
-        let regions =
-            [Some(&line.terms.region), Some(&Region::Global), line.region_open.then_some(&Region::Us)];
+        let asked = Table::terms_of(&line.model, &line.terms);
+        let mut dearest = model.dearest(when, &asked, input)?;
+        let regions = [Some(&asked.region), Some(&Region::Global), line.region_open.then_some(&Region::Us)];
         for region in regions.into_iter().flatten() {
-            for tier in [&line.terms.tier, &ServiceTier::Standard] {
-                for speed in [&line.terms.speed, &Speed::Standard] {
+            for tier in [&asked.tier, &ServiceTier::Standard] {
+                for speed in [&asked.speed, &Speed::Standard] {
                     let terms = Terms { tier: tier.clone(), speed: speed.clone(), region: region.clone() };
                     // Nearly every request asks for nothing special, and that has been looked up.
-                    if terms == line.terms {
+                    if terms == asked {
                         continue;
                     }
                     if let Ok(rates) = model.dearest(when, &terms, input) {

@@ -1,6 +1,6 @@
 //! What a response cost.
 
-use super::{Table, Unpriced, When};
+use super::{Provider, Table, Unpriced, When};
 use crate::model::ModelId;
 use crate::money::Usd;
 use crate::tokens::{Counts, ServiceTier, Usage};
@@ -30,17 +30,39 @@ impl Table {
             cost.notes.push("the request was refused before any output, which is not billed".to_owned());
             return Ok(cost);
         }
+        if let Some(billed) = usage.billed {
+            return Ok(self.billed(usage, billed));
+        }
         for line in &usage.lines {
             let model = self.known(&line.model)?;
-            let usd = model.rates(when, &line.terms, line.counts.prompt())?.price(&line.counts);
+            let prompt = line.counts.prompt().saturating_sub(line.beside_prompt);
+            let terms = Table::terms_of(&line.model, &line.terms);
+            let usd = model.rates(when, &terms, prompt)?.price(&line.counts);
             cost.usd += usd;
             cost.lines.push((model.id.clone(), line.counts, usd));
         }
-        if usage.lines.iter().any(|line| line.terms.tier == ServiceTier::Priority) {
+        let committed = |line: &crate::tokens::UsageLine| {
+            let anthropic = self.find(&line.model).is_some_and(|model| model.provider == Provider::Anthropic);
+            anthropic && line.terms.tier == ServiceTier::Priority
+        };
+        if usage.lines.iter().any(committed) {
             let note = "committed capacity counts at its list price; the real one is in the contract";
             cost.notes.push(note.to_owned());
         }
-        cost.usd += self.search_fee(usage.lines.first().map(|line| &line.model), usage.web_searches)?;
+        let first = usage.lines.first().map(|line| &line.model);
+        cost.usd += self.fees(first, usage.web_searches, usage.calls)?;
         Ok(cost)
+    }
+
+    /// What the provider says that it charges, put down to the first line.
+    fn billed(&self, usage: &Usage, billed: Usd) -> Cost {
+        let name = |id: &ModelId| self.find(id).map_or_else(|| id.clone(), |model| model.id.clone());
+        let mut lines: Vec<_> =
+            usage.lines.iter().map(|line| (name(&line.model), line.counts, Usd::ZERO)).collect();
+        if let Some((_, _, usd)) = lines.first_mut() {
+            *usd = billed;
+        }
+        let notes = vec!["the amount is the one that the provider says it charges".to_owned()];
+        Cost { usd: billed, lines, notes }
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use super::rates::{Band, Rates, Row, TERMS};
-use super::table::{Model, Provider, Table};
+use super::rates::{Band, Factors, Rates, Row, TIERS, place};
+use super::table::{Fees, Model, Provider, Table};
 use crate::model::{Limits, ModelId, Thinking};
 use crate::money::{AmountError, Factor, Rate, Usd};
+use crate::tokens::ServiceTier;
 
 /// Why a price table is refused. The table is ours: whoever edited it last has to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,10 @@ struct RawTable {
 #[serde(deny_unknown_fields)]
 struct RawFees {
     provider: Provider,
-    web_search: String,
+    web_search: Option<String>,
+    preview_search: Option<String>,
+    file_search: Option<String>,
+    container: Option<String>,
     #[serde(rename = "source")]
     _source: String,
 }
@@ -70,6 +74,7 @@ struct RawModel {
     id: String,
     aliases: Vec<String>,
     limits: RawLimits,
+    web_search: Option<String>,
     rows: Vec<RawRow>,
 }
 
@@ -96,9 +101,23 @@ struct RawRow {
     until: Option<Date>,
     rates: RawRates,
     #[serde(default)]
+    tiers: RawTiers,
+    #[serde(default)]
     long: Vec<RawBand>,
+    /// Outside of the hours in which the model is dearer.
+    off_peak: Option<RawRates>,
     factors: RawFactors,
     source: String,
+}
+
+/// Rates of tiers that are published by themselves.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTiers {
+    batch: Option<RawRates>,
+    flex: Option<RawRates>,
+    priority: Option<RawRates>,
+    ultrafast: Option<RawRates>,
 }
 
 #[derive(Deserialize)]
@@ -106,31 +125,33 @@ struct RawRow {
 struct RawBand {
     above: u64,
     rates: RawRates,
+    #[serde(default)]
+    tiers: RawTiers,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRates {
-    input: String,
-    output: String,
-    cache_read: String,
-    cache_write_5m: String,
-    cache_write_1h: String,
+    input: Option<String>,
+    output: Option<String>,
+    cache_read: Option<String>,
+    cache_write_5m: Option<String>,
+    cache_write_1h: Option<String>,
+    cache_write_30m: Option<String>,
+    cache_write_12h: Option<String>,
+    audio_input: Option<String>,
+    audio_cache_read: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFactors {
     batch: Option<String>,
+    priority: Option<String>,
     fast: Option<String>,
     us: Option<String>,
-}
-
-/// The factors of a row; `None` for what is not offered.
-struct Factors {
-    batch: Option<Factor>,
-    fast: Option<Factor>,
-    us: Option<Factor>,
+    regional: Option<String>,
+    us_gov: Option<String>,
 }
 
 /// Reads and checks a table.
@@ -139,16 +160,20 @@ pub(super) fn load(text: &str) -> Result<Table, TableError> {
     if raw.format != 1 {
         return Err(TableError::Format(raw.format));
     }
-    let mut web_search = BTreeMap::new();
-    for fees in raw.fees {
-        let text = fees.web_search;
-        let fee: Usd = text.parse().map_err(|error| amount("fees", "web_search", &text, error))?;
-        web_search.insert(fees.provider, fee);
+    let mut fees = BTreeMap::new();
+    for raw in raw.fees {
+        let read = Fees {
+            web_search: fee("fees", "web_search", &raw.web_search)?,
+            preview_search: fee("fees", "preview_search", &raw.preview_search)?,
+            file_search: fee("fees", "file_search", &raw.file_search)?,
+            container: fee("fees", "container", &raw.container)?,
+        };
+        fees.insert(raw.provider, read);
     }
     let mut models = Vec::with_capacity(raw.models.len() + 1);
     let mut names = HashMap::new();
     for raw in raw.models {
-        if !web_search.contains_key(&raw.provider) {
+        if !fees.contains_key(&raw.provider) {
             return Err(TableError::Shape(raw.id, "its provider has no fees"));
         }
         for name in raw.aliases.iter().chain([&raw.id]) {
@@ -158,7 +183,12 @@ pub(super) fn load(text: &str) -> Result<Table, TableError> {
         }
         models.push(model(raw)?);
     }
-    Ok(Table::assemble(raw.as_of, web_search, models, names))
+    Ok(Table::assemble(raw.as_of, fees, models, names))
+}
+
+fn fee(owner: &str, field: &str, text: &Option<String>) -> Result<Option<Usd>, TableError> {
+    let read = |text: &String| text.parse().map_err(|error| amount(owner, field, text, error));
+    text.as_ref().map(read).transpose()
 }
 
 fn amount(model: &str, field: &str, text: &str, error: AmountError) -> TableError {
@@ -183,7 +213,8 @@ fn model(raw: RawModel) -> Result<Model, TableError> {
         rows.push(read_row(&raw.id, row)?);
     }
     check_days(&raw.id, &rows)?;
-    Ok(Model { id: ModelId::new(&raw.id), provider: raw.provider, limits, rows })
+    let web_search = fee(&raw.id, "web_search", &raw.web_search)?;
+    Ok(Model { id: ModelId::new(&raw.id), provider: raw.provider, limits, web_search, rows })
 }
 
 /// The first row is open to the past, the last one to the future, and each begins the day after the
@@ -207,49 +238,129 @@ fn read_row(id: &str, raw: &RawRow) -> Result<Row, TableError> {
         text.as_ref().map(read).transpose()
     };
     let factors = Factors {
-        batch: factor("factors.batch", &raw.factors.batch)?,
         fast: factor("factors.fast", &raw.factors.fast)?,
         us: factor("factors.us", &raw.factors.us)?,
+        regional: factor("factors.regional", &raw.factors.regional)?,
+        us_gov: factor("factors.us_gov", &raw.factors.us_gov)?,
     };
-    let mut bands = vec![Band { above: 0, priced: priced(id, read_rates(id, &raw.rates)?, &factors)? }];
+    let by_factor = ByFactor {
+        batch: factor("factors.batch", &raw.factors.batch)?,
+        priority: factor("factors.priority", &raw.factors.priority)?,
+    };
+    let first = read_rates(id, &raw.rates, None)?;
+    let mut bands = vec![Band { above: 0, tiers: tiers(id, first, &raw.tiers, by_factor)? }];
     for band in &raw.long {
         if bands.last().is_some_and(|shorter| shorter.above >= band.above) {
             return Err(TableError::Shape(id.to_owned(), "its bands do not ascend"));
         }
-        let rates = read_rates(id, &band.rates)?;
-        bands.push(Band { above: band.above, priced: priced(id, rates, &factors)? });
+        let rates = read_rates(id, &band.rates, None)?;
+        bands.push(Band { above: band.above, tiers: tiers(id, rates, &band.tiers, by_factor)? });
     }
-    Ok(Row { from: raw.from, until: raw.until, source: raw.source.clone(), bands })
+    let off_peak = match &raw.off_peak {
+        None => None,
+        Some(rates) => {
+            let tiers = tiers(id, read_rates(id, rates, None)?, &RawTiers::default(), by_factor)?;
+            Some(vec![Band { above: 0, tiers }])
+        }
+    };
+    let priced = bands.iter().chain(off_peak.iter().flatten()).flat_map(|band| band.tiers).flatten();
+    let inexact = |rates: Rates| {
+        let product = |[speed, region]: [Factor; 2]| rates.times(speed)?.times(region);
+        factors.all().into_iter().any(|both| product(both).is_none())
+    };
+    if priced.into_iter().any(inexact) {
+        return Err(TableError::Inexact(id.to_owned()));
+    }
+    Ok(Row { from: raw.from, until: raw.until, source: raw.source.clone(), bands, off_peak, factors })
 }
 
-fn read_rates(id: &str, raw: &RawRates) -> Result<Rates, TableError> {
-    let rate = |field: &str, text: &str| Rate::per_mtok(text).map_err(|error| amount(id, field, text, error));
-    Ok(Rates {
-        input: rate("input", &raw.input)?,
-        output: rate("output", &raw.output)?,
-        cache_read: rate("cache_read", &raw.cache_read)?,
-        cache_write_5m: rate("cache_write_5m", &raw.cache_write_5m)?,
-        cache_write_1h: rate("cache_write_1h", &raw.cache_write_1h)?,
-    })
+/// Tiers whose rates are the standard ones times a factor.
+#[derive(Clone, Copy)]
+struct ByFactor {
+    batch: Option<Factor>,
+    priority: Option<Factor>,
 }
 
-/// The rates at every combination of terms, in the order of [`place`](super::rates::place).
+/// The rates of a band at every tier that is offered. A tier's own rates come before a factor.
+fn tiers(
+    id: &str,
+    standard: Rates,
+    raw: &RawTiers,
+    by_factor: ByFactor,
+) -> Result<[Option<Rates>; TIERS], TableError> {
+    let mut tiers = [None; TIERS];
+    for (tier, own, factor) in [
+        (ServiceTier::Standard, None, Some(Factor::ONE)),
+        (ServiceTier::Batch, raw.batch.as_ref(), by_factor.batch),
+        (ServiceTier::Flex, raw.flex.as_ref(), None),
+        (ServiceTier::Priority, raw.priority.as_ref(), by_factor.priority),
+        (ServiceTier::UltraFast, raw.ultrafast.as_ref(), None),
+    ] {
+        let rates = match (own, factor) {
+            (Some(own), _) => Some(read_rates(id, own, Some(standard))?),
+            (None, Some(factor)) => {
+                let product = standard.times(factor);
+                Some(product.ok_or_else(|| TableError::Inexact(id.to_owned()))?)
+            }
+            (None, None) => None,
+        };
+        if let Some(place) = place(&tier) {
+            tiers[place] = rates;
+        }
+    }
+    Ok(tiers)
+}
+
+/// Reads rates. Input and output have to be there. A kind that is missing costs
 ///
-/// Factors multiply one another. Fast mode and batches exclude each other (Anthropic's pricing page).
-fn priced(id: &str, rates: Rates, factors: &Factors) -> Result<[Option<Rates>; TERMS], TableError> {
-    let mut priced = [None; TERMS];
-    for (place, slot) in priced.iter_mut().enumerate() {
-        let (batch, fast, us) = (place & 1 != 0, place & 2 != 0, place & 4 != 0);
-        let asked = [(batch, factors.batch), (fast, factors.fast), (us, factors.us)];
-        let offered = !(batch && fast) && asked.iter().all(|(asked, factor)| !asked || factor.is_some());
-        if !offered {
-            continue;
-        }
-        let mut product = rates;
-        for factor in asked.iter().filter(|(asked, _)| *asked).filter_map(|(_, factor)| *factor) {
-            product = product.times(factor).ok_or_else(|| TableError::Inexact(id.to_owned()))?;
-        }
-        *slot = Some(product);
-    }
-    Ok(priced)
+/// - in a tier: what it costs at the standard one;
+/// - elsewhere a cache read and spoken input what plain input does, and a cache write what it does at the
+///   other lifetime of its kind (short: 5 and 30 minutes; long: 1 and 12 hours), else as plain input where no
+///   lifetime has a price, else at the dearest that has one.
+fn read_rates(id: &str, raw: &RawRates, standard: Option<Rates>) -> Result<Rates, TableError> {
+    let read = |field: &str, text: &Option<String>| {
+        let rate = |text: &String| Rate::per_mtok(text).map_err(|error| amount(id, field, text, error));
+        text.as_ref().map(rate).transpose()
+    };
+    let missing = || TableError::Shape(id.to_owned(), "a row has no price for input or output");
+    let input = read("input", &raw.input)?.ok_or_else(missing)?;
+    let output = read("output", &raw.output)?.ok_or_else(missing)?;
+    let cache_read = read("cache_read", &raw.cache_read)?;
+    let [five, hour, half, twelve] = [
+        read("cache_write_5m", &raw.cache_write_5m)?,
+        read("cache_write_1h", &raw.cache_write_1h)?,
+        read("cache_write_30m", &raw.cache_write_30m)?,
+        read("cache_write_12h", &raw.cache_write_12h)?,
+    ];
+    let audio_input = read("audio_input", &raw.audio_input)?;
+    let audio_cache_read = read("audio_cache_read", &raw.audio_cache_read)?;
+    let dearest = [five, hour, half, twelve].into_iter().flatten().max().unwrap_or(input);
+    let fallback = standard.unwrap_or(Rates {
+        input,
+        output,
+        cache_read: input,
+        cache_write_5m: dearest,
+        cache_write_1h: dearest,
+        cache_write_30m: dearest,
+        cache_write_12h: dearest,
+        audio_input: input,
+        audio_cache_read: input,
+    });
+    let cache_read = cache_read.unwrap_or(fallback.cache_read);
+    // Where speech costs what text does, it does so at every tier.
+    let speech = standard.filter(|rates| rates.audio_input != rates.input);
+    let audio_input = audio_input.or(speech.map(|rates| rates.audio_input)).unwrap_or(input);
+    let cached_speech = if audio_input == input { cache_read } else { audio_input };
+    let audio_cache_read = audio_cache_read.or(speech.map(|rates| rates.audio_cache_read));
+    Ok(Rates {
+        input,
+        output,
+        cache_read,
+        cache_write_5m: five.or(half).unwrap_or(fallback.cache_write_5m),
+        cache_write_1h: hour.or(twelve).unwrap_or(fallback.cache_write_1h),
+        cache_write_30m: half.or(five).unwrap_or(fallback.cache_write_30m),
+        cache_write_12h: twelve.or(hour).unwrap_or(fallback.cache_write_12h),
+        audio_input,
+        audio_cache_read: audio_cache_read.unwrap_or(cached_speech),
+    })
 }

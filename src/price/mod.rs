@@ -8,6 +8,7 @@
 mod bound;
 mod cost;
 mod load;
+mod names;
 mod rates;
 mod table;
 
@@ -17,7 +18,7 @@ pub use load::TableError;
 pub use rates::{Rates, Row};
 pub use table::{Model, Provider, Table};
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -29,8 +30,12 @@ use crate::tokens::{ServiceTier, Terms};
 /// Which day's price holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// The price of that day in UTC, exactly.
+    /// The price of that day in UTC, exactly; of a model that is dearer at some hours, the dearer one.
     On(Date),
+    /// The price of that instant, exactly.
+    At(Timestamp),
+    /// The price of that day in UTC outside of the hours in which some models are dearer.
+    OffPeak(Date),
     /// The price around that instant: where a price changes within 24 hours of it, the dearer one, rate
     /// by rate. A request must be bounded and priced with the same instant, the one of its admission.
     Around(Timestamp),
@@ -40,13 +45,33 @@ impl When {
     /// The days whose rows count, first and last.
     fn days(self) -> (Date, Date) {
         match self {
-            When::On(day) => (day, day),
+            When::On(day) | When::OffPeak(day) => (day, day),
+            When::At(instant) => {
+                let day = TimeZone::UTC.to_datetime(instant).date();
+                (day, day)
+            }
             When::Around(instant) => {
                 let day = SignedDuration::from_hours(24);
                 let date = |instant: Timestamp| TimeZone::UTC.to_datetime(instant).date();
                 let first = instant.checked_sub(day).unwrap_or(Timestamp::MIN);
                 let last = instant.checked_add(day).unwrap_or(Timestamp::MAX);
                 (date(first), date(last))
+            }
+        }
+    }
+
+    /// Whether it is certain that no model is dearer because of the hour.
+    ///
+    /// DeepSeek's pricing page: 01:00 to 04:00 and 06:00 to 10:00 UTC, Monday to Friday. Chinese holidays
+    /// are not known here and count as other days.
+    fn off_peak(self) -> bool {
+        match self {
+            When::On(_) | When::Around(_) => false,
+            When::OffPeak(_) => true,
+            When::At(instant) => {
+                let time = TimeZone::UTC.to_datetime(instant);
+                let weekend = matches!(time.weekday(), Weekday::Saturday | Weekday::Sunday);
+                weekend || !matches!(time.hour(), 1..4 | 6..10)
             }
         }
     }
@@ -69,6 +94,9 @@ pub enum Unpriced {
     /// Web searches were counted, and there is no line that says whose.
     #[error("{0} web searches were counted, but no model that ran them")]
     OwnerlessSearches(u64),
+    /// Calls were counted that the model's provider has no price for.
+    #[error("the price table has no price for {0} run by the provider of `{1}`")]
+    NoFee(&'static str, ModelId),
 }
 
 impl Unpriced {
@@ -77,6 +105,8 @@ impl Unpriced {
         let tier = match &terms.tier {
             ServiceTier::Standard => "standard",
             ServiceTier::Priority => "priority",
+            ServiceTier::UltraFast => "ultrafast",
+            ServiceTier::Flex => "flex",
             ServiceTier::Batch => "batch",
             ServiceTier::Other(text) => text,
         };
@@ -88,6 +118,8 @@ impl Unpriced {
         let region = match &terms.region {
             Region::Global => "global",
             Region::Us => "us",
+            Region::Regional => "regional",
+            Region::UsGov => "us-gov",
             Region::Other(text) => text,
         };
         let terms = format!("service tier `{tier}`, speed `{speed}`, region `{region}`");

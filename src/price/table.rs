@@ -7,11 +7,12 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::load::{TableError, load};
-use super::rates::{Band, Rates, Row, TERMS, place};
+use super::names::{plain, without_date};
+use super::rates::{Band, Factors, Rates, Row, TIERS};
 use super::{Unpriced, When};
 use crate::model::{Limits, ModelId, Thinking};
-use crate::money::Usd;
-use crate::tokens::{Counts, Terms};
+use crate::money::{Factor, Usd};
+use crate::tokens::{Calls, Counts, Region, Terms};
 
 /// The table that is built in.
 const EMBEDDED: &str = include_str!("prices.json");
@@ -26,6 +27,29 @@ const DEAREST: &str = "unknown-model";
 pub enum Provider {
     /// Anthropic, first party.
     Anthropic,
+    /// OpenAI, first party.
+    Openai,
+    /// Google, Gemini API.
+    Google,
+    /// DeepSeek.
+    Deepseek,
+    /// xAI.
+    Xai,
+    /// Moonshot AI.
+    Moonshotai,
+    /// Z.ai.
+    Zai,
+    /// Alibaba, DashScope.
+    Qwen,
+}
+
+/// What a provider charges for one by one; `None` for what it does not offer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fees {
+    pub(super) web_search: Option<Usd>,
+    pub(super) preview_search: Option<Usd>,
+    pub(super) file_search: Option<Usd>,
+    pub(super) container: Option<Usd>,
 }
 
 /// A model with its prices.
@@ -37,6 +61,8 @@ pub struct Model {
     pub provider: Provider,
     /// What it can do at most.
     pub limits: Limits,
+    /// What a web search costs, where it is not what the provider usually takes.
+    pub(super) web_search: Option<Usd>,
     /// Its prices, oldest first; every day has exactly one row.
     pub rows: Vec<Row>,
 }
@@ -45,25 +71,24 @@ impl Model {
     /// The rates that hold at `when` for a prompt of exactly this length; where two rows count, the
     /// dearer rate of each kind.
     pub fn rates(&self, when: When, terms: &Terms, prompt: u64) -> Result<Rates, Unpriced> {
-        self.select(when, terms, |row, place| row.exact(place, prompt))
+        self.select(when, terms, |row, terms| row.exact(terms, prompt, when.off_peak()))
     }
 
     /// The dearest rates that hold at `when` for any prompt of at most this length.
     pub(super) fn dearest(&self, when: When, terms: &Terms, prompt_max: u64) -> Result<Rates, Unpriced> {
-        self.select(when, terms, |row, place| row.dearest(place, prompt_max))
+        self.select(when, terms, |row, terms| row.dearest(terms, prompt_max))
     }
 
     fn select(
         &self,
         when: When,
         terms: &Terms,
-        pick: impl Fn(&Row, usize) -> Option<Rates>,
+        pick: impl Fn(&Row, &Terms) -> Option<Rates>,
     ) -> Result<Rates, Unpriced> {
-        let unpriced = || Unpriced::terms(&self.id, terms);
-        let place = place(terms).ok_or_else(unpriced)?;
         let (first, last) = when.days();
         let rows = self.rows.iter().filter(|row| row.touches(first, last));
-        rows.filter_map(|row| pick(row, place)).reduce(Rates::dearer).ok_or_else(unpriced)
+        let rates = rows.filter_map(|row| pick(row, terms)).reduce(Rates::dearer);
+        rates.ok_or_else(|| Unpriced::terms(&self.id, terms))
     }
 }
 
@@ -71,7 +96,7 @@ impl Model {
 #[derive(Clone, Debug)]
 pub struct Table {
     as_of: Date,
-    web_search: BTreeMap<Provider, Usd>,
+    fees: BTreeMap<Provider, Fees>,
     models: Vec<Model>,
     names: HashMap<String, usize>,
     dearest: Model,
@@ -98,12 +123,12 @@ impl Table {
 
     pub(super) fn assemble(
         as_of: Date,
-        web_search: BTreeMap<Provider, Usd>,
+        fees: BTreeMap<Provider, Fees>,
         models: Vec<Model>,
         names: HashMap<String, usize>,
     ) -> Table {
         let dearest = dearest_of(&models);
-        Table { as_of, web_search, models, names, dearest }
+        Table { as_of, fees, models, names, dearest }
     }
 
     /// The day whose prices the table knows.
@@ -124,17 +149,17 @@ impl Table {
         &self.models
     }
 
-    /// The model of that name: an id, an alias, or either with a snapshot's date (`-20260416`) or
-    /// Claude Code's mark of the long window (`[1m]`) behind it. Anything else is unknown; a name that
-    /// merely begins like a known one is never taken for it.
+    /// The model of that name: an id, an alias, or either with a snapshot's date (`-20260416`), or with
+    /// what a channel adds to it (Bedrock's region, a reseller's prefix, Claude Code's `[1m]`). Anything
+    /// else is unknown; a name that merely begins like a known one is never taken for it.
     #[must_use]
     pub fn find(&self, id: &ModelId) -> Option<&Model> {
         let name = id.as_str();
         if name == DEAREST {
             return Some(&self.dearest);
         }
-        let name = name.strip_suffix("[1m]").unwrap_or(name);
-        let index = self.names.get(name).or_else(|| self.names.get(without_date(name)?))?;
+        let known = |name: &str| self.names.get(name).or_else(|| self.names.get(without_date(name)?));
+        let index = known(name).or_else(|| known(plain(name).0))?;
         self.models.get(*index)
     }
 
@@ -186,37 +211,64 @@ impl Table {
         self.find(id).ok_or_else(|| Unpriced::UnknownModel(id.clone()))
     }
 
-    /// What so many web searches cost with the provider of that model.
-    pub(super) fn search_fee(&self, model: Option<&ModelId>, searches: u64) -> Result<Usd, Unpriced> {
-        if searches == 0 {
+    /// The terms with the region that a channel says in the model's name.
+    pub(super) fn terms_of(model: &ModelId, terms: &Terms) -> Terms {
+        match plain(model.as_str()).1 {
+            Region::Global => terms.clone(),
+            region => Terms { region, ..terms.clone() },
+        }
+    }
+
+    /// What was run by the provider of that model and is charged for one by one.
+    pub(super) fn fees(
+        &self,
+        model: Option<&ModelId>,
+        web_searches: u64,
+        calls: Calls,
+    ) -> Result<Usd, Unpriced> {
+        if web_searches == 0 && calls == Calls::default() {
             return Ok(Usd::ZERO);
         }
-        let model = model.ok_or(Unpriced::OwnerlessSearches(searches))?;
-        let fee = self.web_search.get(&self.known(model)?.provider).copied();
-        // The loader refuses a model whose provider has no fees.
-        let fee = fee.ok_or(Unpriced::OwnerlessSearches(searches))?;
-        Ok(Usd::from_pico(fee.pico().saturating_mul(i128::from(searches))))
+        let id = model.ok_or(Unpriced::OwnerlessSearches(web_searches))?;
+        let model = self.known(id)?;
+        let fees = self.fees.get(&model.provider).copied().unwrap_or_default();
+        let mut sum = Usd::ZERO;
+        for (count, fee, what) in [
+            (web_searches, model.web_search.or(fees.web_search), "web searches"),
+            (calls.preview_searches, fees.preview_search, "web searches of the older kind"),
+            (calls.file_searches, fees.file_search, "searches in files"),
+            (calls.containers, fees.container, "containers"),
+        ] {
+            if count > 0 {
+                let fee = fee.ok_or_else(|| Unpriced::NoFee(what, id.clone()))?;
+                sum += Usd::from_pico(fee.pico().saturating_mul(i128::from(count)));
+            }
+        }
+        Ok(sum)
     }
-}
-
-/// The name without a snapshot's date (`-20260416`) at its end; `None` where there is none.
-fn without_date(name: &str) -> Option<&str> {
-    let (stem, date) = name.rsplit_once('-')?;
-    let is_date = date.len() == 8 && date.starts_with("20") && date.bytes().all(|b| b.is_ascii_digit());
-    is_date.then_some(stem)
 }
 
 /// See [`Table::dearest_known`].
 fn dearest_of(models: &[Model]) -> Model {
-    let mut priced: [Option<Rates>; TERMS] = [None; TERMS];
+    let mut tiers: [Option<Rates>; TIERS] = [None; TIERS];
+    let mut factors = Factors::default();
+    let dearer = |kept: &mut Option<Factor>, other: Option<Factor>| {
+        *kept = (*kept).into_iter().chain(other).reduce(Factor::larger);
+    };
     let mut limits = Limits { window: 0, output: 0, thinking: Thinking::Budgeted, image: 0 };
     for model in models {
         limits.window = limits.window.max(model.limits.window);
         limits.output = limits.output.max(model.limits.output);
         limits.image = limits.image.max(model.limits.image);
-        for band in model.rows.iter().flat_map(|row| &row.bands) {
-            for (slot, rates) in priced.iter_mut().zip(band.priced) {
-                *slot = (*slot).into_iter().chain(rates).reduce(Rates::dearer);
+        for row in &model.rows {
+            dearer(&mut factors.fast, row.factors.fast);
+            dearer(&mut factors.us, row.factors.us);
+            dearer(&mut factors.regional, row.factors.regional);
+            dearer(&mut factors.us_gov, row.factors.us_gov);
+            for band in &row.bands {
+                for (slot, rates) in tiers.iter_mut().zip(band.tiers) {
+                    *slot = (*slot).into_iter().chain(rates).reduce(Rates::dearer);
+                }
             }
         }
     }
@@ -224,8 +276,10 @@ fn dearest_of(models: &[Model]) -> Model {
         from: None,
         until: None,
         source: "the dearest of all other rows".to_owned(),
-        bands: vec![Band { above: 0, priced }],
+        bands: vec![Band { above: 0, tiers }],
+        off_peak: None,
+        factors,
     };
     let provider = models.first().map_or(Provider::Anthropic, |model| model.provider);
-    Model { id: ModelId::new(DEAREST), provider, limits, rows: vec![row] }
+    Model { id: ModelId::new(DEAREST), provider, limits, web_search: None, rows: vec![row] }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Thinking;
 use crate::money::Usd;
 use crate::tokens::{
-    CacheWrites, Ceiling, CeilingLine, Counts, Region, ServiceTier, Speed, Terms, Usage, UsageLine,
+    CacheWrites, Calls, Ceiling, CeilingLine, Counts, Region, ServiceTier, Speed, Terms, Usage, UsageLine,
 };
 
 const NOW: When = When::On(Date::constant(2026, 11, 23));
@@ -26,7 +26,10 @@ fn around(text: &str) -> When {
 }
 
 fn usage(model: &str, counts: Counts, terms: Terms) -> Usage {
-    Usage { lines: vec![UsageLine { model: model.into(), counts, terms }], ..Usage::default() }
+    Usage {
+        lines: vec![UsageLine { model: model.into(), counts, terms, beside_prompt: 0 }],
+        ..Usage::default()
+    }
 }
 
 fn cost(model: &str, counts: Counts, when: When) -> Usd {
@@ -44,7 +47,7 @@ fn fast() -> Terms {
 
 #[test]
 fn the_embedded_table_loads_and_says_of_when_it_is() {
-    assert_eq!(table().models().len(), 22);
+    assert_eq!(table().models().len(), 106);
     assert_eq!(table().as_of(), Date::constant(2026, 11, 23));
     assert!(!table().stale(Date::constant(2027, 1, 22)), "60 days are not too old");
     assert!(table().stale(Date::constant(2027, 1, 23)));
@@ -211,6 +214,8 @@ fn a_bound_takes_the_dearest_of_all_that_may_happen() {
         input,
         output,
         samplings: 1,
+        choices: 1,
+        audio: false,
         cache_writes: CacheWrites::None,
         terms: Terms::default(),
         region_open: true,
@@ -238,7 +243,7 @@ fn a_bound_takes_the_dearest_of_all_that_may_happen() {
         ("where the US is not offered", vec![line("claude-haiku-4-5", 100_000, 1_000)], 0, "0.105"),
     ];
     for (name, lines, web_searches, expected) in cases {
-        let ceiling = Ceiling { lines, web_searches };
+        let ceiling = Ceiling { lines, web_searches, ..Ceiling::default() };
         let bound = table().bound(&ceiling, NOW).expect(name);
         assert_eq!(bound.total(), usd(expected), "{name}");
         assert_eq!(bound.output_max, 1_000, "{name}");
@@ -264,8 +269,14 @@ fn dearer_is_by_what_tokens_cost() {
 #[test]
 fn the_dearest_known_costs_at_least_what_any_model_costs() {
     let dearest = table().dearest_known();
-    let counts =
-        Counts { input: 150_001, cache_read: 9, cache_write_5m: 7, cache_write_1h: 5, output: 3_000 };
+    let counts = Counts {
+        input: 150_001,
+        cache_read: 9,
+        cache_write_5m: 7,
+        cache_write_1h: 5,
+        output: 3_000,
+        ..Counts::default()
+    };
     let most = cost(dearest.id.as_str(), counts, NOW);
     for model in table().models() {
         assert!(cost(model.id.as_str(), counts, NOW) <= most, "{}", model.id);
@@ -277,13 +288,15 @@ fn the_dearest_known_costs_at_least_what_any_model_costs() {
             input: 1_000_000,
             output: 0,
             samplings: 1,
+            choices: 1,
+            audio: false,
             cache_writes: CacheWrites::OneHour,
             terms: fast(),
             region_open: true,
         }],
-        web_searches: 0,
+        ..Ceiling::default()
     };
-    assert_eq!(table().bound(&ceiling, NOW).expect("a bound").total(), usd("35.2"));
+    assert_eq!(table().bound(&ceiling, NOW).expect("a bound").total(), usd("330"));
 }
 
 #[test]
@@ -363,22 +376,33 @@ fn a_ceiling_line() -> impl Strategy<Value = CeilingLine> {
     // Half of the models have a band, since that is where a bound can go wrong.
     let mut models: Vec<ModelId> = table().models().iter().map(|model| model.id.clone()).collect();
     models.extend(vec!["claude-haiku-5-5".into(); models.len()]);
-    let writes = vec![CacheWrites::None, CacheWrites::FiveMinutes, CacheWrites::OneHour];
+    let writes = vec![
+        CacheWrites::None,
+        CacheWrites::FiveMinutes,
+        CacheWrites::OneHour,
+        CacheWrites::ThirtyMinutes,
+        CacheWrites::TwelveHours,
+    ];
     let speeds = vec![Speed::Standard, Speed::Fast];
-    let regions = vec![Region::Global, Region::Us];
-    let terms = (prop::sample::select(speeds), prop::sample::select(regions))
-        .prop_map(|(speed, region)| Terms { speed, region, ..Terms::default() });
-    let input = prop_oneof![0..300_000_u64, 99_990..100_010_u64, 199_990..200_010_u64];
-    (prop::sample::select(models), input, 0..64_000_u64, 1..4_u64, prop::sample::select(writes), terms)
-        .prop_map(|(model, input, output, samplings, cache_writes, terms)| CeilingLine {
+    let regions = vec![Region::Global, Region::Us, Region::Regional];
+    let tiers = vec![ServiceTier::Standard, ServiceTier::Standard, ServiceTier::Priority, ServiceTier::Flex];
+    let terms = (prop::sample::select(speeds), prop::sample::select(regions), prop::sample::select(tiers))
+        .prop_map(|(speed, region, tier)| Terms { tier, speed, region });
+    let input = prop_oneof![0..300_000_u64, 99_990..100_010_u64, 199_990..200_010_u64, 271_990..272_010_u64];
+    let shape = (1..4_u64, 1..3_u64, any::<bool>());
+    (prop::sample::select(models), input, 0..64_000_u64, shape, prop::sample::select(writes), terms).prop_map(
+        |(model, input, output, (samplings, choices, audio), cache_writes, terms)| CeilingLine {
             model,
             input,
             output,
             samplings,
+            choices,
+            audio,
             cache_writes,
             terms,
             region_open: true,
-        })
+        },
+    )
 }
 
 /// A sampling within a line of a ceiling: parts in thousandths of what is allowed.
@@ -395,11 +419,26 @@ fn a_sampling(line: CeilingLine, inputs: u64) -> impl Strategy<Value = UsageLine
                 rest -= taken;
                 taken
             };
-            let cache_write_1h = take(hour, line.cache_writes == CacheWrites::OneHour);
-            let cache_write_5m = take(five, line.cache_writes != CacheWrites::None);
-            let output = line.output * inputs * output / 1_000;
-            let counts = Counts { input: rest, cache_read, cache_write_5m, cache_write_1h, output };
-            UsageLine { model: line.model.clone(), counts, terms }
+            let writes = |any_of: &[CacheWrites]| any_of.contains(&line.cache_writes);
+            let cache_write_1h = take(hour, writes(&[CacheWrites::OneHour]));
+            let cache_write_12h = take(hour, writes(&[CacheWrites::TwelveHours]));
+            let cache_write_5m = take(five, writes(&[CacheWrites::FiveMinutes, CacheWrites::OneHour]));
+            let cache_write_30m = take(five, writes(&[CacheWrites::ThirtyMinutes, CacheWrites::TwelveHours]));
+            let audio_input = take(hour, line.audio);
+            let audio_cache_read = if line.audio { cache_read / 3 } else { 0 };
+            let output = line.output * line.choices * inputs * output / 1_000;
+            let counts = Counts {
+                input: rest,
+                cache_read: cache_read - audio_cache_read,
+                cache_write_5m,
+                cache_write_1h,
+                cache_write_30m,
+                cache_write_12h,
+                audio_input,
+                audio_cache_read,
+                output,
+            };
+            UsageLine { model: line.model.clone(), counts, terms, beside_prompt: 0 }
         },
     )
 }
@@ -416,9 +455,10 @@ fn a_ceiling_and_a_usage() -> impl Strategy<Value = (Ceiling, Usage)> {
                 })
                 .collect();
             let lines = lines.into_iter().map(|(line, _)| line).collect();
-            let ceiling = Ceiling { lines, web_searches: searches };
+            let ceiling = Ceiling { lines, web_searches: searches, ..Ceiling::default() };
             let web_searches = searches.saturating_sub(spared);
-            samplings.prop_map(move |lines| (ceiling.clone(), Usage { lines, web_searches, unbilled: false }))
+            samplings
+                .prop_map(move |lines| (ceiling.clone(), Usage { lines, web_searches, ..Usage::default() }))
         },
     )
 }
@@ -453,4 +493,134 @@ proptest! {
             prop_assert!(table().cost(&usage, When::Around(instant)).expect("a price").usd >= exact.usd);
         }
     }
+}
+
+/// One line of usage on a tier.
+fn at_tier(model: &str, tier: ServiceTier, counts: Counts) -> Result<Usd, Unpriced> {
+    let terms = Terms { tier, ..Terms::default() };
+    table().cost(&usage(model, counts, terms), NOW).map(|cost| cost.usd)
+}
+
+#[test]
+fn tiers_have_their_published_rates_in_every_band() {
+    use ServiceTier::{Batch, Flex, Priority, Standard, UltraFast};
+    let million = |input: u64, cache_read: u64| Counts { input, cache_read, ..Counts::default() };
+    for (model, tier, counts, expected) in [
+        ("gpt-6.1-sol", Standard, million(272_000, 0), Some("0.544")),
+        ("gpt-6.1-sol", Standard, million(272_001, 0), Some("1.088004")),
+        ("gpt-6.1-sol", UltraFast, million(272_001, 0), Some("6.528024")),
+        ("gpt-6.1-sol", Flex, million(1_000, 0), Some("0.001")),
+        // The published row is rounded up, no half of the standard one.
+        ("gpt-5.4", Flex, million(0, 1_000), Some("0.00013")),
+        ("o4-mini", Flex, million(0, 1_000), Some("0.000138")),
+        // A tier without a price of its own for a kind takes the standard one.
+        ("gpt-4.1", Batch, million(1_000, 1_000), Some("0.0015")),
+        ("gpt-5.5", Priority, million(1_000, 0), Some("0.0125")),
+        ("gpt-5.5", Priority, million(272_001, 0), None),
+        ("gpt-5.4-nano", Priority, million(1, 0), None),
+        ("claude-opus-5-5", Priority, million(1_000, 0), Some("0.004")),
+        ("claude-opus-5-5", Flex, million(1_000, 0), None),
+        ("gemini-3.1-pro-preview", Priority, million(200_001, 0), Some("1.4400072")),
+        ("gemini-3.1-pro-preview", Flex, million(200_001, 0), Some("0.400002")),
+        // xAI's band begins at its threshold, all others above it.
+        ("grok-4.6", Standard, million(199_999, 0), Some("0.399998")),
+        ("grok-4.6", Standard, million(200_000, 0), Some("0.8")),
+        ("qwen3-coder-flash", Standard, million(128_000, 0), Some("0.064")),
+        ("qwen3-coder-flash", Standard, million(128_001, 0), Some("0.1024008")),
+        ("gpt-5.4-pro", Standard, million(0, 1_000), Some("0.03")),
+    ] {
+        let cost = at_tier(model, tier.clone(), counts);
+        assert_eq!(cost.ok(), expected.map(usd), "{model} {tier:?} {counts:?}");
+    }
+}
+
+#[test]
+fn cache_writes_and_speech_have_their_own_rates_where_there_are_such() {
+    let cases = [
+        ("gpt-6.1-terra", Counts { cache_write_30m: 1_000, ..Counts::default() }, "0.00125"),
+        ("gpt-6.1-terra", Counts { cache_write_12h: 1_000, ..Counts::default() }, "0.0025"),
+        ("gpt-5.2", Counts { cache_write_30m: 1_000, ..Counts::default() }, "0.00175"),
+        ("kimi-k3", Counts { cache_write_5m: 1_000, cache_write_1h: 1_000, ..Counts::default() }, "0.009"),
+        ("kimi-k3", Counts { cache_write_30m: 1_000, ..Counts::default() }, "0.003"),
+        ("gemini-2.5-flash", Counts { audio_input: 1_000, ..Counts::default() }, "0.001"),
+        ("gemini-2.5-flash", Counts { audio_cache_read: 1_000, ..Counts::default() }, "0.0001"),
+        ("gemini-2.5-pro", Counts { audio_input: 1_000, ..Counts::default() }, "0.00125"),
+    ];
+    for (model, counts, expected) in cases {
+        assert_eq!(cost(model, counts, NOW), usd(expected), "{model} {counts:?}");
+    }
+}
+
+#[test]
+fn what_tools_bring_is_paid_and_does_not_lift_the_band() {
+    let counts = Counts { input: 250_000, ..Counts::default() };
+    let mut used = usage("gemini-2.5-pro", counts, Terms::default());
+    assert_eq!(table().cost(&used, NOW).expect("a price").usd, usd("0.625"));
+    used.lines[0].beside_prompt = 100_000;
+    assert_eq!(table().cost(&used, NOW).expect("a price").usd, usd("0.3125"));
+}
+
+#[test]
+fn some_models_are_dearer_at_some_hours() {
+    let counts = Counts { input: 1_000_000, ..Counts::default() };
+    let at = |text: &str| When::At(text.parse().expect(text));
+    for (when, expected) in [
+        (at("2026-11-23T00:59:59Z"), "0.66"),
+        (at("2026-11-23T01:00:00Z"), "1.32"),
+        (at("2026-11-23T04:00:00Z"), "0.66"),
+        (at("2026-11-23T09:59:59Z"), "1.32"),
+        // A Saturday.
+        (at("2026-11-21T02:00:00Z"), "0.66"),
+        (When::OffPeak(Date::constant(2026, 11, 23)), "0.66"),
+        (NOW, "1.32"),
+        (around("2026-11-21T02:00:00Z"), "1.32"),
+        (on("2026-08-16"), "0.435"),
+    ] {
+        assert_eq!(cost("deepseek-v4-pro", counts, when), usd(expected), "{when:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_or_a_name_that_keeps_a_region_has_its_surcharge() {
+    let counts = Counts { input: 1_000_000, ..Counts::default() };
+    let regional = Terms { region: Region::Regional, ..Terms::default() };
+    for (model, terms, expected) in [
+        ("gpt-6.1-sol", regional.clone(), "4.4"),
+        ("gpt-4.1", regional, "2"),
+        ("us.anthropic.claude-sonnet-4-6", Terms::default(), "3.3"),
+        ("us-gov.anthropic.claude-sonnet-4-6", Terms::default(), "3.6"),
+        ("global.anthropic.claude-sonnet-4-6", Terms::default(), "3"),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", Terms::default(), "15"),
+    ] {
+        assert_eq!(
+            table().cost(&usage(model, counts, terms), NOW).expect(model).usd,
+            usd(expected),
+            "{model}"
+        );
+    }
+}
+
+#[test]
+fn fees_are_the_providers_own_and_an_amount_that_it_says_counts_instead() {
+    let counts = Counts { input: 1_000, ..Counts::default() };
+    for (model, searches, calls, expected) in [
+        ("gpt-6.1-sol", 2, Calls { file_searches: 1, ..Calls::default() }, "0.0245"),
+        ("gpt-4.1", 0, Calls { preview_searches: 1, containers: 1, ..Calls::default() }, "1.947"),
+        ("gemini-2.5-flash", 1, Calls::default(), "0.0353"),
+        ("gemini-3.8-flash", 3, Calls::default(), "0.04275"),
+    ] {
+        let used = Usage { web_searches: searches, calls, ..usage(model, counts, Terms::default()) };
+        assert_eq!(table().cost(&used, NOW).expect(model).usd, usd(expected), "{model}");
+    }
+    let mut used = Usage { web_searches: 1, ..usage("grok-4.6", counts, Terms::default()) };
+    let error = table().cost(&used, NOW).expect_err("no fee is known");
+    assert_eq!(
+        error.to_string(),
+        "the price table has no price for web searches run by the provider of `grok-4.6`"
+    );
+    used.billed = Some(usd("0.0123"));
+    used.lines[0].model = "some/model".into();
+    let cost = table().cost(&used, NOW).expect("an amount");
+    assert_eq!((cost.usd, cost.lines[0].2), (usd("0.0123"), usd("0.0123")));
+    assert_eq!(cost.notes, ["the amount is the one that the provider says it charges"]);
 }

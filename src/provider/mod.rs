@@ -8,6 +8,10 @@ use bytes::Bytes;
 use crate::tokens::Usage;
 
 pub mod anthropic;
+pub mod converse;
+pub mod gemini;
+pub mod openai;
+pub mod usage;
 
 /// An API whose requests the meter understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -164,6 +164,7 @@ async fn caches_are_written_first_and_read_afterwards() {
         cache_write_5m,
         cache_write_1h,
         output: 1,
+        ..Counts::default()
     };
     let mut expected = Vec::new();
     for (body, counts) in [

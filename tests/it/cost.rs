@@ -167,7 +167,7 @@ mod witness {
     }
 
     fn priced(model: &str, counts: Counts) -> i128 {
-        let line = UsageLine { model: model.into(), counts, terms: Terms::default() };
+        let line = UsageLine { model: model.into(), counts, terms: Terms::default(), beside_prompt: 0 };
         let usage = Usage { lines: vec![line], ..Usage::default() };
         Table::embedded().cost(&usage, AS_OF).expect(model).usd.pico()
     }

@@ -70,6 +70,8 @@ impl Request {
                 input: self.input_ceiling(edits, &limits, input),
                 output: output.unwrap_or(limits.output),
                 samplings,
+                choices: 1,
+                audio: false,
                 cache_writes: cache_writes(self.marks),
                 terms: self.found.terms.clone(),
                 region_open: !self.found.region_named,
@@ -95,7 +97,7 @@ impl Request {
         if self.compacts(lines[0].input) {
             lines.push(line(model, input, None, 1));
         }
-        Ceiling { lines, web_searches }
+        Ceiling { lines, web_searches, ..Ceiling::default() }
     }
 
     /// Whether a context of at most so many tokens may be summarised on the way.

@@ -6,26 +6,10 @@
 
 use serde_json::{Map, Value};
 
+pub use super::super::usage::UsageError;
+use super::super::usage::{count, latest, latest_input, object, present, text, text_at, wrong};
 use crate::model::ModelId;
 use crate::tokens::{Counts, Region, ServiceTier, Speed, Terms, Usage, UsageLine};
-
-/// Why a usage object cannot be read. What cannot be read is not priced.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UsageError {
-    /// A field that must be there never came.
-    #[error("the usage field `{0}` is missing")]
-    Missing(String),
-    /// A field is not what it has to be.
-    #[error("the usage field `{field}` is {found}: expected {expected}")]
-    Wrong {
-        /// The field's path.
-        field: String,
-        /// What stands there, shortened.
-        found: String,
-        /// What should.
-        expected: &'static str,
-    },
-}
 
 /// The token fields of a usage object or of one of its iterations, as far as they came.
 #[derive(Clone, Debug, Default)]
@@ -146,11 +130,16 @@ impl Merge {
         for iteration in self.iterations.iter().filter(|iteration| !whole || !iteration.is_message) {
             lines.push(self.line(iteration.model.as_ref(), iteration.counts));
         }
-        Usage { lines, web_searches: self.web_searches.unwrap_or(0), unbilled: false }
+        Usage { lines, web_searches: self.web_searches.unwrap_or(0), ..Usage::default() }
     }
 
     fn line(&self, model: Option<&ModelId>, counts: Counts) -> UsageLine {
-        UsageLine { model: model.unwrap_or(&self.model).clone(), counts, terms: self.terms() }
+        UsageLine {
+            model: model.unwrap_or(&self.model).clone(),
+            counts,
+            terms: self.terms(),
+            beside_prompt: 0,
+        }
     }
 
     fn terms(&self) -> Terms {
@@ -223,58 +212,9 @@ impl Tokens {
             cache_write_5m: write_5m,
             cache_write_1h: write_1h,
             output: self.output.unwrap_or(0),
+            ..Counts::default()
         }
     }
-}
-
-/// Keeps the newer value where there is one.
-fn latest<T>(kept: &mut Option<T>, newer: Option<T>) {
-    if newer.is_some() {
-        *kept = newer;
-    }
-}
-
-/// Keeps the newer count of the input side, unless it is nothing where there was something: gateways
-/// fill fields of their last event with zeros that they have no count for.
-fn latest_input(kept: &mut Option<u64>, newer: Option<u64>) {
-    if newer != Some(0) || kept.is_none() {
-        latest(kept, newer);
-    }
-}
-
-/// The field's value, unless it is absent or null.
-fn present<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
-    object.get(field).filter(|value| !value.is_null())
-}
-
-fn object<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, UsageError> {
-    value.as_object().ok_or_else(|| wrong(path, value, "an object"))
-}
-
-fn count(object: &Map<String, Value>, field: &str, prefix: &str) -> Result<Option<u64>, UsageError> {
-    let Some(value) = present(object, field) else { return Ok(None) };
-    let count = value.as_u64();
-    count.map(Some).ok_or_else(|| wrong(&format!("{prefix}{field}"), value, "a whole number, zero or more"))
-}
-
-fn text(object: &Map<String, Value>, field: &str) -> Result<Option<String>, UsageError> {
-    text_at(object, field, "")
-}
-
-fn text_at(object: &Map<String, Value>, field: &str, prefix: &str) -> Result<Option<String>, UsageError> {
-    let Some(value) = present(object, field) else { return Ok(None) };
-    let text = value.as_str().map(str::to_owned);
-    text.map(Some).ok_or_else(|| wrong(&format!("{prefix}{field}"), value, "a text"))
-}
-
-fn wrong(field: &str, found: &Value, expected: &'static str) -> UsageError {
-    const SHOWN_CHARS: usize = 40;
-    let text = found.to_string();
-    let mut found: String = text.chars().take(SHOWN_CHARS).collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        found.push('…');
-    }
-    UsageError::Wrong { field: field.to_owned(), found, expected }
 }
 
 #[cfg(test)]

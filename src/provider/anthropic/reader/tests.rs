@@ -60,8 +60,17 @@ fn stream() -> String {
     .collect()
 }
 
-const COUNTS: Counts =
-    Counts { input: 12, cache_read: 400, cache_write_5m: 10, cache_write_1h: 20, output: 77 };
+const COUNTS: Counts = Counts {
+    input: 12,
+    cache_read: 400,
+    cache_write_5m: 10,
+    cache_write_1h: 20,
+    cache_write_30m: 0,
+    cache_write_12h: 0,
+    audio_input: 0,
+    audio_cache_read: 0,
+    output: 77,
+};
 
 fn counts(reading: &Reading) -> Option<(String, Counts)> {
     let Reading::Exact(usage) = reading else { return None };

@@ -13,15 +13,26 @@ fn read(usage: &Value) -> Result<Usage, UsageError> {
 }
 
 fn counts(input: u64, cache_read: u64, write_5m: u64, write_1h: u64, output: u64) -> Counts {
-    Counts { input, cache_read, cache_write_5m: write_5m, cache_write_1h: write_1h, output }
+    Counts {
+        input,
+        cache_read,
+        cache_write_5m: write_5m,
+        cache_write_1h: write_1h,
+        output,
+        ..Counts::default()
+    }
 }
 
 #[test]
 fn the_least_usage_is_two_counts() {
     let usage = read(&json!({"input_tokens": 3, "output_tokens": 5})).expect("a usage");
-    let line =
-        UsageLine { model: "claude-opus-5-5".into(), counts: counts(3, 0, 0, 0, 5), terms: Terms::default() };
-    assert_eq!(usage, Usage { lines: vec![line], web_searches: 0, unbilled: false });
+    let line = UsageLine {
+        model: "claude-opus-5-5".into(),
+        counts: counts(3, 0, 0, 0, 5),
+        terms: Terms::default(),
+        beside_prompt: 0,
+    };
+    assert_eq!(usage, Usage { lines: vec![line], ..Usage::default() });
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! OpenAI Responses and Chat Completions, and servers that speak them.
+
+pub mod usage;
