@@ -18,15 +18,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
-use crate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream};
+use crate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream, Way};
 use crate::money::Usd;
 use crate::price::Table;
-use crate::provider::Api;
+use crate::provider::Vendor;
 
 /// How long what is in flight is waited for at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
-/// The variable that holds the provider's key.
-const KEY_VARIABLE: &str = "ANTHROPIC_API_KEY";
 
 /// The arguments of `tollgate meter`.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,9 +35,9 @@ pub struct Args {
     /// The most new tokens that may be used: input that is not read from a cache, and output
     #[arg(long, value_name = "N")]
     pub cap_tokens: Option<u64>,
-    /// Where an API is reached, such as anthropic=https://api.anthropic.com
+    /// Where an API is reached, such as anthropic=https://api.anthropic.com; openai and gemini as well, each once. Without it, every API whose key is set
     #[arg(long, value_name = "API=URL")]
-    pub upstream: Option<UpstreamArg>,
+    pub upstream: Vec<UpstreamArg>,
     /// The address to listen on; port 0 takes any that is free
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
@@ -86,7 +84,7 @@ pub enum UnknownModel {
 
 /// `API=URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamArg(pub Upstream);
+pub struct UpstreamArg(pub Vendor, pub Upstream);
 
 impl FromStr for UpstreamArg {
     type Err = String;
@@ -97,10 +95,10 @@ impl FromStr for UpstreamArg {
                 "write the API and its address, such as anthropic=https://api.anthropic.com".to_owned()
             );
         };
-        if api != Api::Anthropic.as_str() {
-            return Err(format!("this version meters `anthropic`, not `{api}`"));
-        }
-        Upstream::parse(url).map(Self).map_err(|error| error.to_string())
+        let Some(vendor) = Vendor::named(api) else {
+            return Err(format!("`{api}` is not metered; write anthropic, openai or gemini"));
+        };
+        Upstream::parse(url).map(|upstream| Self(vendor, upstream)).map_err(|error| error.to_string())
     }
 }
 
@@ -137,17 +135,20 @@ pub async fn run_until(
     err: &mut dyn Write,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<u8> {
-    let Some(key) = env(KEY_VARIABLE).filter(|key| !key.is_empty()) else {
-        writeln!(
-            err,
-            "error: {KEY_VARIABLE} is not set\n\nhint: the meter sends it to the provider; clients get a token instead"
-        )?;
-        return Ok(exit::USAGE);
+    let ways = match ways(args, env) {
+        Ok(ways) => ways,
+        Err(missing) => {
+            writeln!(
+                err,
+                "error: {missing}\n\nhint: the meter sends it to the provider; clients get a token instead"
+            )?;
+            return Ok(exit::USAGE);
+        }
     };
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("the meter cannot listen on {}", args.listen))?;
-    let meter = Meter::start(listener, config(args, key))?;
+    let meter = Meter::start(listener, config(args, ways))?;
     let ready = json!({ "url": meter.url(), "token": meter.token() });
     write_whole(&args.ready_file, &ready)?;
     stop.await;
@@ -159,7 +160,32 @@ pub async fn run_until(
     Ok(exit::PASS)
 }
 
-fn config(args: &Args, key: String) -> Config {
+/// How the APIs are reached: those that are named, else those whose key there is. What is missing is said.
+fn ways(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Way>, String> {
+    let mut ways: Vec<Way> = Vec::new();
+    for vendor in Vendor::ALL {
+        let named = args.upstream.iter().rev().find(|UpstreamArg(of, _)| *of == vendor);
+        if named.is_none() && !args.upstream.is_empty() {
+            continue;
+        }
+        let key = env(vendor.key_variable()).filter(|key| !key.is_empty());
+        match (key, named) {
+            (Some(key), named) => {
+                let upstream =
+                    named.map_or_else(|| Upstream::of(vendor), |UpstreamArg(_, upstream)| upstream.clone());
+                ways.push(Way { vendor, upstream, key: Secret::new(key) });
+            }
+            (None, Some(_)) => return Err(format!("{} is not set", vendor.key_variable())),
+            (None, None) => {}
+        }
+    }
+    if ways.is_empty() {
+        return Err("none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set".to_owned());
+    }
+    Ok(ways)
+}
+
+fn config(args: &Args, ways: Vec<Way>) -> Config {
     let policy = Policy {
         deny_unknown_model: args.unknown_model == UnknownModel::Deny,
         deny_server_tools: args.server_tools == ServerTools::Deny,
@@ -169,8 +195,7 @@ fn config(args: &Args, key: String) -> Config {
         enforce: !args.observe,
     };
     Config {
-        upstream: args.upstream.clone().map_or_else(Upstream::anthropic, |upstream| upstream.0),
-        key: Secret::new(key),
+        ways,
         table: Table::embedded(),
         policy,
         allowance: Allowance { usd: args.cap_usd, fresh_tokens: args.cap_tokens },
@@ -191,6 +216,10 @@ fn summary(cap: Usd, totals: &Totals) -> Value {
             "cache_read_tokens": used.counts.cache_read,
             "cache_write_5m_tokens": used.counts.cache_write_5m,
             "cache_write_1h_tokens": used.counts.cache_write_1h,
+            "cache_write_30m_tokens": used.counts.cache_write_30m,
+            "cache_write_12h_tokens": used.counts.cache_write_12h,
+            "audio_input_tokens": used.counts.audio_input,
+            "audio_cache_read_tokens": used.counts.audio_cache_read,
             "output_tokens": used.counts.output,
         });
         by_model.insert(model.to_string(), used);

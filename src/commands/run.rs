@@ -24,7 +24,7 @@ pub struct Args {
     /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// Where requests go, instead of the provider: anthropic=https://host
+    /// Where requests go, instead of the provider: anthropic=https://host, openai=… or gemini=…
     #[arg(long, value_name = "API=URL")]
     upstream: Vec<UpstreamArg>,
     /// Where to write the summary as JSON
@@ -50,7 +50,11 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
         simulate: args.simulate,
         budget_file: args.budget_file,
         event: args.event,
-        upstream: args.upstream.into_iter().map(|UpstreamArg(upstream)| upstream).next_back(),
+        upstreams: args
+            .upstream
+            .into_iter()
+            .map(|UpstreamArg(vendor, upstream)| (vendor, upstream))
+            .collect(),
         summary_json: args.summary_json,
         command: args.command,
     };

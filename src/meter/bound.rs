@@ -6,9 +6,8 @@ use super::account::{Ask, Input, Note, Spend, Thread, Worst};
 use super::{DearerModel, Policy, say};
 use crate::model::{Limits, ModelId};
 use crate::price::{Table, When};
-use crate::provider::anthropic::Request;
-use crate::provider::{Edits, InputBound, Problem};
-use crate::tokens::Ceiling;
+use crate::provider::{Edits, InputBound, Problem, Request};
+use crate::tokens::{Ceiling, Region};
 
 /// By how many bytes the amounts in a note may grow between its bound and its writing.
 const NOTE_SPARE_BYTES: usize = 24;
@@ -31,6 +30,15 @@ pub(super) struct Bounded {
     /// Whether the request leaves open where it is served.
     pub(super) region_open: bool,
     pub(super) when: When,
+}
+
+/// What is known of where a request is served.
+#[derive(Clone, Debug)]
+pub(super) struct ServedIn {
+    /// Where the endpoint keeps it.
+    pub(super) region: Region,
+    /// What names no region is known to be served without a surcharge.
+    pub(super) default_known: bool,
 }
 
 /// The run's rules and prices, for one request after another.
@@ -65,6 +73,7 @@ impl Rules {
                 list(request.server_tools())
             )));
         }
+        request.check_tools()?;
         let mut edits = Edits::default();
         if let Some(routed) = self.routed.as_ref().filter(|routed| self.dearer(request.model(), routed, when))
         {
@@ -94,23 +103,25 @@ impl Rules {
         ))
     }
 
-    /// The bound of a request as it would be sent; `region_known` says that what names no region is served
-    /// without a surcharge.
+    /// The bound of a request as it would be sent.
     pub(super) fn bound(
         &self,
         request: &Request,
         edits: &Edits,
         input: InputBound,
         when: When,
-        region_known: bool,
+        served: &ServedIn,
     ) -> Result<Bounded, Problem> {
         // How long the answers of a model without a price can be, nobody knows.
         let widest = Limits { output: u64::MAX, ..self.table.dearest_known().limits };
         let limits = |model: &ModelId| -> Limits { self.table.limits(model).unwrap_or(widest) };
         let mut ceiling = self.priced(request.ceiling(edits, &limits, input), when)?;
         let region_open = ceiling.lines.iter().any(|line| line.region_open);
-        if region_known {
-            ceiling.lines.iter_mut().for_each(|line| line.region_open = false);
+        for line in &mut ceiling.lines {
+            line.region_open &= !served.default_known;
+            if served.region != Region::Global {
+                line.terms.region = served.region.clone();
+            }
         }
         let (ceiling, bound) = match self.table.bound(&ceiling, when) {
             Ok(bound) => (ceiling, bound),
@@ -129,10 +140,11 @@ impl Rules {
         let Some(first) = ceiling.lines.first() else {
             return Err(Problem::Invalid("the request names no model".to_owned()));
         };
-        let by_output = first.samplings.saturating_mul(first.output);
+        let answers = first.samplings.saturating_mul(first.choices);
+        let by_output = answers.saturating_mul(first.output);
         let fixed = Spend { usd: bound.fixed, fresh: ceiling.fresh().saturating_sub(by_output) };
         Ok(Bounded {
-            worst: Worst { fixed, usd_per_output: bound.output_rate, fresh_per_output: first.samplings },
+            worst: Worst { fixed, usd_per_output: bound.output_rate, fresh_per_output: answers },
             output: bound.output_max,
             model: first.model.clone(),
             input: first.input,

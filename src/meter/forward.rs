@@ -19,22 +19,19 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::account::{Ask, Note};
-use super::bound::{Bounded, Rules, longest_note};
+use super::bound::{Bounded, Rules, ServedIn, longest_note};
 use super::line::{Arriving, Dial, LineError, Lines};
 use super::settle::Charge;
 use super::state::{Admission, Admitted, State, Stop};
 use super::tap::{ReplyBody, Tap};
-use super::upstream::{self, Secret, Upstream};
+use super::upstream::{self, Way};
 use super::{account, say};
 use crate::price::When;
-use crate::provider::anthropic::{self, Reader, Request};
-use crate::provider::{Answer, Api, Edits, InputBound, Problem};
+use crate::provider::{Answer, Api, Edits, InputBound, Problem, Reader, Request, Vendor};
 
 /// Says on every answer whether it comes from the provider.
 const MARK: HeaderName = HeaderName::from_static("x-tollgate");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-/// The path of the count endpoint.
-const COUNT_PATH: &str = "/v1/messages/count_tokens";
 /// How long the count endpoint may take; without it the bound by size holds.
 const COUNT_MAX: Duration = Duration::from_secs(5);
 /// The largest answer of the count endpoint that is read, in bytes.
@@ -44,6 +41,8 @@ const COUNTS_KEPT: usize = 32;
 /// How long a request waits for room at most; by then everything in flight has ended, or is stuck.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// The largest output cap that is put into a request; a larger one is none.
+const CAP_TOKENS_MAX: u64 = 1 << 24;
 /// How long an answer may take to begin whose agent has gone.
 const ANSWER_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -55,15 +54,35 @@ pub(super) type Reply = Response<ReplyBody>;
 pub(super) struct Gate<C> {
     pub(super) state: Arc<State>,
     pub(super) rules: Rules,
-    pub(super) lines: Lines<C>,
-    pub(super) upstream: Upstream,
-    pub(super) key: Secret,
+    pub(super) routes: Vec<Route<C>>,
     pub(super) clock: fn() -> Timestamp,
     pub(super) counts: Counts,
 }
 
+/// A vendor, and the connections to it.
+#[derive(Debug)]
+pub(super) struct Route<C> {
+    pub(super) way: Way,
+    lines: Lines<C>,
+}
+
+impl<C: Dial> Route<C> {
+    /// The routes of these ways; of each vendor the last counts.
+    pub(super) fn all(connector: &C, ways: Vec<Way>) -> Vec<Self> {
+        let mut routes: Vec<Self> = Vec::new();
+        for way in ways {
+            routes.retain(|route| route.way.vendor != way.vendor);
+            let lines = Lines::new(connector.clone(), way.upstream.base());
+            routes.push(Self { way, lines });
+        }
+        routes
+    }
+}
+
 /// A generation that is being considered.
-struct Wanted<'a> {
+struct Wanted<'a, C> {
+    api: Api,
+    route: &'a Route<C>,
     request: &'a Request,
     headers: &'a HeaderMap,
     /// Path and query as they came.
@@ -74,9 +93,15 @@ struct Wanted<'a> {
 }
 
 impl<C: Dial> Gate<C> {
+    fn route(&self, vendor: Vendor) -> Result<&Route<C>, Problem> {
+        let found = self.routes.iter().find(|route| route.way.vendor == vendor);
+        found.ok_or_else(|| Problem::NotFound(format!("a request to {}", vendor.as_str())))
+    }
+
     /// Lets a free request through: a list of models, or a count of the agent's own.
     pub(super) async fn free(
         &self,
+        api: Api,
         method: Method,
         path: &PathAndQuery,
         headers: &HeaderMap,
@@ -84,37 +109,48 @@ impl<C: Dial> Gate<C> {
     ) -> Reply {
         if self.state.is_sealed() {
             let over = Problem::Denied("this run is over and takes no further requests".to_owned());
-            return own(Api::Anthropic.say(&over));
+            return own(api.say(&over));
         }
-        let request = upstream::request(&self.upstream, &self.key, method, path, headers, body);
-        let Ok(request) = request else { return own(Api::Anthropic.say(&bad_upstream())) };
-        match self.lines.ask(request).await {
+        let route = match self.route(api.vendor()) {
+            Ok(route) => route,
+            Err(problem) => return own(api.say(&problem)),
+        };
+        let request = upstream::request(&route.way, method, path, headers, body);
+        let Ok(request) = request else { return own(api.say(&bad_upstream())) };
+        match route.lines.ask(request).await {
             Ok(response) => forwarded(response, ReplyBody::Free),
-            Err(error) => own(Api::Anthropic.say(&unreachable(&error))),
+            Err(error) => own(api.say(&unreachable(&error))),
         }
     }
 
     /// Takes a generation through the gate.
-    pub(super) async fn generate(&self, path: &PathAndQuery, headers: &HeaderMap, body: Bytes) -> Reply {
-        let request = match Request::parse(body) {
+    pub(super) async fn generate(
+        &self,
+        api: Api,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Reply {
+        let request = match Request::parse(api, path.as_str(), body) {
             Ok(request) => request,
-            Err(problem) => return own(Api::Anthropic.say(&problem)),
+            Err(problem) => return own(api.say(&problem)),
         };
-        match self.try_generate(path, headers, &request).await {
+        match self.try_generate(api, path, headers, &request).await {
             Ok(reply) => reply,
-            Err(Refusal::Problem(problem)) => own(Api::Anthropic.say(&problem)),
+            Err(Refusal::Problem(problem)) => own(api.say(&problem)),
             Err(Refusal::Stop(stop)) => {
                 let text = say::stop(stop);
                 if request.forced_shape() {
-                    return own(Api::Anthropic.say(&Problem::CapReached(text)));
+                    return own(api.say(&Problem::CapReached(text)));
                 }
-                own(anthropic::say_stop(&request, &text, &crate::id::random_hex(12)))
+                own(request.say_stop(&text, &crate::id::random_hex(12)))
             }
         }
     }
 
     async fn try_generate(
         &self,
+        api: Api,
         path: &PathAndQuery,
         headers: &HeaderMap,
         request: &Request,
@@ -124,10 +160,15 @@ impl<C: Dial> Gate<C> {
         for note in &notes {
             self.state.note(note);
         }
-        let main_thread = anthropic::is_main_thread(headers);
-        let mut wanted = Wanted { request, headers, path, edits, when, main_thread };
+        let main_thread = api.is_main_thread(headers);
+        let route = self.route(api.vendor())?;
+        let mut wanted = Wanted { api, route, request, headers, path, edits, when, main_thread };
         let (admitted, bounded) = self.admit(&wanted).await?;
-        if admitted.output < request.output_cap() && admitted.output < bounded.output {
+        // A request that names no cap is given the one that it is bounded by.
+        let lowered = request
+            .output_cap()
+            .is_none_or(|asked| admitted.output < asked && admitted.output < bounded.output);
+        if lowered && admitted.output <= CAP_TOKENS_MAX {
             wanted.edits.output_cap = Some(admitted.output);
         }
         wanted.edits.note = admitted.note.map(|note| self.note_text(note));
@@ -135,7 +176,7 @@ impl<C: Dial> Gate<C> {
     }
 
     /// Asks the account until it says yes or no.
-    async fn admit(&self, wanted: &Wanted<'_>) -> Result<(Admitted, Bounded), Refusal> {
+    async fn admit(&self, wanted: &Wanted<'_, C>) -> Result<(Admitted, Bounded), Refusal> {
         let (sized, ask) = self.ask(wanted, InputBound::Bytes, None)?;
         match self.state.admit(ask, &sized.model) {
             Admission::Count => {}
@@ -157,17 +198,18 @@ impl<C: Dial> Gate<C> {
     /// What is asked of the account, with the bound it comes from.
     fn ask(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &Wanted<'_, C>,
         input: InputBound,
         sized: Option<account::Spend>,
     ) -> Result<(Bounded, Ask), Problem> {
         let (request, when) = (wanted.request, wanted.when);
-        let region_known = self.state.region_known();
-        let mut bounded = self.rules.bound(request, &wanted.edits, input, when, region_known)?;
+        let region = wanted.route.way.upstream.region();
+        let served = ServedIn { region, default_known: self.state.region_known() };
+        let mut bounded = self.rules.bound(request, &wanted.edits, input, when, &served)?;
         let noted = if request.can_take_note() && !request.forced_shape() && self.rules.policy.enforce {
             let (allowance, spent) = self.state.spent();
             let edits = Edits { note: Some(longest_note(allowance, spent)), ..wanted.edits.clone() };
-            Some(self.rules.bound(request, &edits, input, when, region_known)?)
+            Some(self.rules.bound(request, &edits, input, when, &served)?)
         } else {
             None
         };
@@ -196,22 +238,22 @@ impl<C: Dial> Gate<C> {
     }
 
     /// Asks the provider's free count endpoint; `None` where it cannot be asked or does not answer.
-    async fn count(&self, wanted: &Wanted<'_>) -> Option<u64> {
+    async fn count(&self, wanted: &Wanted<'_, C>) -> Option<u64> {
         let body = wanted.request.count_body(&wanted.edits)?;
         let digest = self.counts.digest(&body);
         if let Some(tokens) = self.counts.known(digest) {
             return Some(tokens);
         }
-        let (upstream, key) = (&self.upstream, &self.key);
-        let path = PathAndQuery::from_static(COUNT_PATH);
-        let request = upstream::request(upstream, key, Method::POST, &path, wanted.headers, body).ok()?;
+        let path = wanted.request.count_path(wanted.path.as_str(), &wanted.edits);
+        let path = PathAndQuery::try_from(path).ok()?;
+        let request = upstream::request(&wanted.route.way, Method::POST, &path, wanted.headers, body).ok()?;
         let answer = async {
-            let response = self.lines.ask(request).await.ok()?;
+            let response = wanted.route.lines.ask(request).await.ok()?;
             if response.status() != StatusCode::OK {
                 return None;
             }
             let body = Limited::new(response.into_body(), COUNT_BYTES_MAX).collect().await.ok()?;
-            anthropic::parse_count(&body.to_bytes())
+            wanted.request.parse_count(&body.to_bytes())
         };
         let tokens = tokio::time::timeout(COUNT_MAX, answer).await.ok().flatten();
         match tokens {
@@ -230,28 +272,30 @@ impl<C: Dial> Gate<C> {
     /// Sends a request that was admitted, and answers when the provider does.
     async fn send(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &Wanted<'_, C>,
         admitted: Admitted,
         bounded: Bounded,
     ) -> Result<Reply, Refusal> {
         let body = wanted.request.rewrite(&wanted.edits);
-        let request =
-            upstream::request(&self.upstream, &self.key, Method::POST, wanted.path, wanted.headers, body);
+        let (api, way) = (wanted.api, &wanted.route.way);
+        let path = wanted.request.path(wanted.path.as_str(), &wanted.edits);
+        let path = PathAndQuery::try_from(path.as_ref()).map_err(|_| bad_upstream())?;
+        let request = upstream::request(way, Method::POST, &path, wanted.headers, body);
         let request = request.map_err(|_| bad_upstream())?;
         let mut charge = Charge {
             state: self.state.clone(),
             table: self.rules.table,
-            reader: Reader::new(wanted.request, &wanted.edits),
+            reader: Reader::new(wanted.request, &wanted.edits, way.upstream.region()),
             admitted,
             bounded,
             status: 0,
             main_thread: wanted.main_thread,
         };
-        let lines = self.lines.clone();
+        let lines = wanted.route.lines.clone();
         charge.admitted.left();
         let answered = Unless::new(async move {
             match lines.ask(request).await {
-                Ok(response) => Ok(answered(response, charge)),
+                Ok(response) => Ok(answered(api, response, charge)),
                 Err(error) => {
                     match &error {
                         LineError::Connect(_) | LineError::Unsent(_) => {
@@ -268,13 +312,14 @@ impl<C: Dial> Gate<C> {
 }
 
 /// The provider's answer, its body read as it passes.
-fn answered(response: Response<Arriving>, mut charge: Charge) -> Reply {
+fn answered(api: Api, response: Response<Arriving>, mut charge: Charge) -> Reply {
     charge.status = response.status().as_u16();
+    charge.reader.head(response.headers());
     if response.status().is_redirection() {
         // Following it would carry the key to an address that nobody configured.
         charge.state.note("the provider answered with a redirect, which is never followed");
         drop(Tap::new(response.into_body(), charge));
-        return own(Api::Anthropic.say(&Problem::Upstream("it answered with a redirect".to_owned())));
+        return own(api.say(&Problem::Upstream("it answered with a redirect".to_owned())));
     }
     forwarded(response, |body| ReplyBody::Tapped(Box::new(Tap::new(body, charge))))
 }

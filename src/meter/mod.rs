@@ -20,7 +20,7 @@ mod upstream;
 
 pub use line::Dial;
 pub use run::{Config, Meter, StartError};
-pub use upstream::{Secret, Upstream, UpstreamError};
+pub use upstream::{Secret, Upstream, UpstreamError, Way};
 
 use std::collections::BTreeMap;
 

@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::bound::Rules;
-use super::forward::{Counts, Gate};
+use super::forward::{Counts, Gate, Route};
 use super::journal::Journal;
-use super::line::{Dial, Lines};
+use super::line::Dial;
 use super::server::{Door, serve};
 use super::state::State;
-use super::upstream::{Secret, Upstream};
+use super::upstream::{Secret, Way};
 use super::{Allowance, Policy, Snapshot, Totals};
 use crate::model::ModelId;
 use crate::price::Table;
@@ -32,10 +32,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// What a meter is started with.
 #[derive(Debug)]
 pub struct Config {
-    /// Where the provider is.
-    pub upstream: Upstream,
-    /// The provider's key, which the agent never sees.
-    pub key: Secret,
+    /// The providers that may be reached, each vendor once.
+    pub ways: Vec<Way>,
     /// The prices.
     pub table: &'static Table,
     /// The rules.
@@ -113,13 +111,12 @@ impl Meter {
         let gate = Gate {
             state: state.clone(),
             rules: Rules::new(config.table, config.policy, config.routed),
-            lines: Lines::new(connector, config.upstream.base()),
-            upstream: config.upstream,
-            key: config.key,
+            routes: Route::all(&connector, config.ways),
             clock: config.clock,
             counts: Counts::default(),
         };
-        let door = Door::new(Secret::new(token.clone()), address);
+        let vendors = gate.routes.iter().map(|route| route.way.vendor).collect();
+        let door = Door::new(Secret::new(token.clone()), address, vendors);
         let server = tokio::spawn(serve(listener, Arc::new(door), Arc::new(gate)));
         Ok(Self { state, address, token, server })
     }
@@ -177,7 +174,7 @@ impl Drop for Meter {
 }
 
 /// The usual way to a provider: TLS with the roots that are built in, or plain HTTP, of which
-/// [`Upstream::parse`] sees to it that it stays on this machine.
+/// [`Upstream::parse`](super::Upstream::parse) sees to it that it stays on this machine.
 fn https() -> io::Result<HttpsConnector<HttpConnector>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);

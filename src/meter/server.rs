@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::forward::{Gate, Reply, own};
 use super::line::Dial;
 use super::upstream::Secret;
-use crate::provider::{Answer, Api, Endpoint, Problem};
+use crate::provider::{Answer, Api, Endpoint, Problem, Vendor};
 
 /// The largest body that is taken, in bytes: what the Messages API itself takes.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -42,6 +42,8 @@ const BODIES_KIB_MAX: usize = 8 * BODY_BYTES_MAX / 1024;
 pub(super) struct Door {
     pub(super) token: Secret,
     pub(super) address: SocketAddr,
+    /// Whose APIs are served.
+    vendors: Vec<Vendor>,
     bodies_kib: Semaphore,
 }
 
@@ -89,29 +91,29 @@ async fn answer<C>(door: &Door, gate: &Arc<Gate<C>>, request: Request<Incoming>)
 where
     C: Dial,
 {
-    let endpoint = match door.check(&request) {
-        Ok(Some(endpoint)) => endpoint,
+    let (api, endpoint) = match door.check(&request) {
+        Ok(Some(found)) => found,
         Ok(None) => return own(alive()),
-        Err(problem) => return refuse(&problem),
+        Err(problem) => return refuse(door.speech(&request), &problem),
     };
     let (parts, body) = request.into_parts();
     // Held until the provider's answer begins: by then the body has been sent.
     let _room = door.room_for(&body).await;
     let body = match read(&parts.headers, body).await {
         Ok(body) => body,
-        Err(problem) => return refuse(&problem),
+        Err(problem) => return refuse(api, &problem),
     };
     let root = PathAndQuery::from_static("/");
     let path = parts.uri.path_and_query().unwrap_or(&root);
     match endpoint {
-        Endpoint::Generate => gate.generate(path, &parts.headers, body).await,
-        Endpoint::Count | Endpoint::Models => gate.free(parts.method, path, &parts.headers, body).await,
+        Endpoint::Generate => gate.generate(api, path, &parts.headers, body).await,
+        Endpoint::Count | Endpoint::Models => gate.free(api, parts.method, path, &parts.headers, body).await,
     }
 }
 
 /// A problem, said on a connection that is closed after it, since the rest of the request may be unread.
-fn refuse(problem: &Problem) -> Reply {
-    let mut reply = own(Api::Anthropic.say(problem));
+fn refuse(api: Api, problem: &Problem) -> Reply {
+    let mut reply = own(api.say(problem));
     reply.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
     if matches!(problem, Problem::UpgradeRequired) {
         reply.headers_mut().insert(header::UPGRADE, http::HeaderValue::from_static("HTTP/1.1"));
@@ -160,8 +162,39 @@ async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
 }
 
 impl Door {
-    pub(super) fn new(token: Secret, address: SocketAddr) -> Self {
-        Self { token, address, bodies_kib: Semaphore::new(BODIES_KIB_MAX) }
+    pub(super) fn new(token: Secret, address: SocketAddr, vendors: Vec<Vendor>) -> Self {
+        Self { token, address, vendors, bodies_kib: Semaphore::new(BODIES_KIB_MAX) }
+    }
+
+    /// The API that a request is meant for, as far as its path and headers tell: whatever comes is answered
+    /// in a shape that its client understands.
+    fn speech<B>(&self, request: &Request<B>) -> Api {
+        let (headers, path) = (request.headers(), request.uri().path());
+        let by_path = Vendor::ALL.into_iter().filter_map(|vendor| vendor.endpoint("POST", path)).next();
+        if let Some((api, _)) = by_path {
+            return api;
+        }
+        let vendor = if headers.contains_key("anthropic-version") || path.starts_with("/v1/messages") {
+            Vendor::Anthropic
+        } else if headers.contains_key("x-goog-api-key") || path.starts_with("/v1beta/") {
+            Vendor::Gemini
+        } else if self.vendors.contains(&Vendor::OpenAi) && headers.contains_key(header::AUTHORIZATION) {
+            Vendor::OpenAi
+        } else {
+            self.vendors.first().copied().unwrap_or(Vendor::Anthropic)
+        };
+        vendor.api()
+    }
+
+    /// What a request line is for. Lists of models have the same path with two vendors: the headers tell.
+    fn endpoint<B>(&self, request: &Request<B>, path: &str) -> Option<(Api, Endpoint)> {
+        let method = request.method().as_str();
+        let mut served = self.vendors.iter().filter_map(|vendor| vendor.endpoint(method, path));
+        let (first, second) = (served.next()?, served.next());
+        match second {
+            Some(second) if second.0.vendor() == self.speech(request).vendor() => Some(second),
+            _ => Some(first),
+        }
     }
 
     /// Waits until there is memory for a body: for what it announces, or for the largest there may be.
@@ -173,7 +206,7 @@ impl Door {
     }
 
     /// What a request is for; `None` for one that only asks whether somebody is there.
-    fn check<B>(&self, request: &Request<B>) -> Result<Option<Endpoint>, Problem> {
+    fn check<B>(&self, request: &Request<B>) -> Result<Option<(Api, Endpoint)>, Problem> {
         let (headers, uri) = (request.headers(), request.uri());
         if uri.scheme().is_some() || uri.authority().is_some() {
             return Err(Problem::NotFound(
@@ -194,7 +227,7 @@ impl Door {
         if uri.path() == "/" && (request.method() == Method::GET || request.method() == Method::HEAD) {
             return Ok(None);
         }
-        if !self.knows(headers) {
+        if !self.knows(headers, uri.query()) {
             return Err(Problem::Unauthorized);
         }
         let upgrades = headers.get_all(header::UPGRADE).into_iter();
@@ -205,10 +238,16 @@ impl Door {
             return Err(Problem::UpgradeRequired);
         }
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        match Api::Anthropic.endpoint(request.method().as_str(), path) {
-            Some(endpoint) => Ok(Some(endpoint)),
-            None => Err(Problem::NotFound(format!("{} {}", request.method(), uri.path()))),
+        if let Some(found) = self.endpoint(request, path) {
+            return Ok(Some(found));
         }
+        let what = format!("{} {}", request.method(), uri.path());
+        let elsewhere =
+            Vendor::ALL.iter().find(|vendor| vendor.endpoint(request.method().as_str(), path).is_some());
+        Err(Problem::NotFound(match elsewhere {
+            Some(vendor) => format!("{what}, since the meter was given no key for {},", vendor.as_str()),
+            None => what,
+        }))
     }
 
     /// Whether the request names this address as its host. Where the listener is open to other machines
@@ -227,14 +266,17 @@ impl Door {
             && (name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]")
     }
 
-    /// Whether the request carries the run's token, where Anthropic's clients put their key.
-    fn knows(&self, headers: &HeaderMap) -> bool {
-        let key = headers.get("x-api-key").map(http::HeaderValue::as_bytes);
+    /// Whether the request carries the run's token, where the clients of any API put their key.
+    fn knows(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        let named = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let keys = ["x-api-key", "x-goog-api-key", "api-key"].map(named);
+        let in_query = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("key=")));
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.as_bytes().split_at_checked(7)?;
             scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
         });
-        [key, bearer].into_iter().flatten().any(|sent| is_same(sent, self.token.bytes()))
+        let others = [bearer, in_query.map(str::as_bytes)];
+        keys.into_iter().chain(others).flatten().any(|sent| is_same(sent, self.token.bytes()))
     }
 }
 

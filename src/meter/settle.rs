@@ -8,8 +8,7 @@ use super::bound::Bounded;
 use super::journal::Entry;
 use super::state::{Admitted, State};
 use crate::price::{Table, When};
-use crate::provider::Reading;
-use crate::provider::anthropic::Reader;
+use crate::provider::{Reader, Reading};
 use crate::tokens::{Region, Usage};
 
 /// A request that has left and waits for its usage. Dropped, it counts as lost.

@@ -4,6 +4,7 @@
 //! redirects are never followed. Headers are built from an allow-list, so that neither the agent's
 //! token nor anything that belongs to one hop passes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -12,9 +13,32 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 
-/// Where an API is reached when nothing else is said.
-const ANTHROPIC: &str = "https://api.anthropic.com";
+use crate::provider::Vendor;
+use crate::tokens::Region;
+
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
+const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+/// Where an API is reached when nothing else is said.
+const fn usual(vendor: Vendor) -> &'static str {
+    match vendor {
+        Vendor::Anthropic => "https://api.anthropic.com",
+        Vendor::OpenAi => "https://api.openai.com",
+        Vendor::Gemini => "https://generativelanguage.googleapis.com",
+    }
+}
+
+/// How one vendor is reached: where, and with which key, which the agent never sees.
+#[derive(Debug)]
+pub struct Way {
+    /// Whose API it is.
+    pub vendor: Vendor,
+    /// Where it is.
+    pub upstream: Upstream,
+    /// The key.
+    pub key: Secret,
+}
 
 /// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe
 /// code can tell.
@@ -74,12 +98,32 @@ pub enum UpstreamError {
 
 impl Upstream {
     /// Anthropic's own address.
-    ///
-    /// # Panics
-    /// Never: the address is a constant, and a test reads it.
     #[must_use]
     pub fn anthropic() -> Self {
-        Self::parse(ANTHROPIC).expect("a constant address")
+        Self::of(Vendor::Anthropic)
+    }
+
+    /// A vendor's own address.
+    ///
+    /// # Panics
+    /// Never: the addresses are constants, and a test reads them.
+    #[must_use]
+    pub fn of(vendor: Vendor) -> Self {
+        Self::parse(usual(vendor)).expect("a constant address")
+    }
+
+    /// Where the address keeps requests: OpenAI's hosts that begin with a region do so for a surcharge
+    /// (pricing page).
+    #[must_use]
+    pub fn region(&self) -> Region {
+        let host = self.base.host().unwrap_or_default();
+        let kept = host.strip_suffix(".api.openai.com").is_some_and(|region| !region.is_empty());
+        if kept { Region::Regional } else { Region::Global }
+    }
+
+    /// Whether it is Azure's, which takes the key in a header of its own.
+    fn is_azure(&self) -> bool {
+        self.base.host().is_some_and(|host| host.ends_with(".azure.com"))
     }
 
     /// Reads an address: `https` to anywhere, `http` to this machine only.
@@ -114,12 +158,17 @@ impl Upstream {
 
     /// A path that is on the API's list, as it is there.
     fn path(&self, path_and_query: &PathAndQuery) -> Result<Uri, http::Error> {
-        let whole = if self.prefix.is_empty() {
-            path_and_query.clone()
-        } else {
-            PathAndQuery::try_from(format!("{}{path_and_query}", self.prefix))?
-        };
-        Ok(Uri::from(whole))
+        let mut path = path_and_query.as_str();
+        // Many addresses are given with the version that clients put before every path themselves.
+        for version in ["/v1", "/v1beta"] {
+            let again = path.strip_prefix(version).filter(|rest| rest.starts_with('/'));
+            if let (true, Some(rest)) = (self.prefix.ends_with(version), again) {
+                path = rest;
+                break;
+            }
+        }
+        let whole = format!("{}{path}", self.prefix);
+        Ok(Uri::from(PathAndQuery::try_from(without_key(&whole).as_ref())?))
     }
 }
 
@@ -135,18 +184,29 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// The path without a `key` in its query, which is where some of Gemini's clients put theirs.
+fn without_key(path: &str) -> Cow<'_, str> {
+    let Some((before, query)) = path.split_once('?') else { return Cow::Borrowed(path) };
+    if !query.split('&').any(|pair| pair.starts_with("key=")) {
+        return Cow::Borrowed(path);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("key=")).collect();
+    let mark = if kept.is_empty() { "" } else { "?" };
+    Cow::Owned(format!("{before}{mark}{}", kept.join("&")))
+}
+
 /// A request to the provider, with the real key.
 pub(super) fn request(
-    upstream: &Upstream,
-    key: &Secret,
+    way: &Way,
     method: Method,
     path_and_query: &PathAndQuery,
     from: &HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
+    let Way { vendor, upstream, key } = way;
     let mut headers = HeaderMap::with_capacity(from.len() + 3);
     for (name, value) in from {
-        if goes_on(name) && !is_named_by_connection(from, name) {
+        if goes_on(*vendor, name) && !is_named_by_connection(from, name) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -158,9 +218,15 @@ pub(super) fn request(
     }
     // A compressed answer could not be read on its way.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let mut value = HeaderValue::from_bytes(key.bytes())?;
+    let (name, scheme) = match vendor {
+        Vendor::Anthropic => (API_KEY, &b""[..]),
+        Vendor::OpenAi if upstream.is_azure() => (AZURE_KEY, &b""[..]),
+        Vendor::OpenAi => (header::AUTHORIZATION, &b"Bearer "[..]),
+        Vendor::Gemini => (GOOGLE_KEY, &b""[..]),
+    };
+    let mut value = HeaderValue::from_bytes(&[scheme, key.bytes()].concat())?;
     value.set_sensitive(true);
-    headers.insert(API_KEY, value);
+    headers.insert(name, value);
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
     *request.uri_mut() = upstream.path(path_and_query)?;
@@ -169,15 +235,21 @@ pub(super) fn request(
 }
 
 /// Whether a request header is passed on.
-fn goes_on(name: &HeaderName) -> bool {
+fn goes_on(vendor: Vendor, name: &HeaderName) -> bool {
     if *name == header::ACCEPT || *name == header::USER_AGENT {
         return true;
     }
     let name = name.as_str();
-    name.starts_with("anthropic-")
-        || name.starts_with("x-stainless-")
-        || name.starts_with("x-claude-code-")
-        || name == "x-app"
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    starts(&["x-stainless-"])
+        || match vendor {
+            Vendor::Anthropic => starts(&["anthropic-", "x-claude-code-"]) || name == "x-app",
+            Vendor::OpenAi => {
+                starts(&["openai-", "x-codex-"])
+                    || matches!(name, "originator" | "session_id" | "http-referer" | "x-title")
+            }
+            Vendor::Gemini => name == "x-goog-api-client",
+        }
 }
 
 /// Whether a header that belongs to one hop is meant, by RFC 9110, section 7.6.1.
@@ -208,7 +280,7 @@ mod tests {
     #[test]
     fn addresses_are_https_or_this_machine() {
         for (text, uri) in [
-            (ANTHROPIC, "https://api.anthropic.com/v1/messages?beta=true"),
+            ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages?beta=true"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/messages?beta=true"),
             ("http://[::1]:1/", "http://[::1]:1/v1/messages?beta=true"),
             ("https://gateway.test/anthropic/", "https://gateway.test/anthropic/v1/messages?beta=true"),
@@ -261,8 +333,8 @@ mod tests {
         }
         let key = Secret::new("the real key".to_owned());
         let path = PathAndQuery::from_static("/v1/messages");
-        let request = request(&Upstream::anthropic(), &key, Method::POST, &path, &from, Bytes::from("{}"))
-            .expect("a request");
+        let way = Way { vendor: Vendor::Anthropic, upstream: Upstream::anthropic(), key };
+        let request = request(&way, Method::POST, &path, &from, Bytes::from("{}")).expect("a request");
         let mut seen: Vec<String> = request
             .headers()
             .iter()
@@ -279,6 +351,79 @@ mod tests {
                 "x-api-key: the real key",
             ]
         );
-        assert_eq!(format!("{key:?}"), "Secret(…)");
+        assert_eq!(format!("{:?}", way.key), "Secret(…)");
+    }
+
+    #[test]
+    fn each_vendor_gets_the_key_in_its_own_place_and_only_its_own_headers() {
+        let mut from = HeaderMap::new();
+        for name in [
+            "anthropic-version",
+            "openai-beta",
+            "x-goog-api-client",
+            "x-goog-api-key",
+            "api-key",
+            "originator",
+        ] {
+            from.insert(HeaderName::from_static(name), HeaderValue::from_static("a"));
+        }
+        for (vendor, address, path, uri, expected) in [
+            (
+                Vendor::OpenAi,
+                "https://api.openai.com",
+                "/v1/responses",
+                "/v1/responses",
+                &["authorization: Bearer k", "openai-beta: a", "originator: a"][..],
+            ),
+            (
+                Vendor::OpenAi,
+                "https://x.openai.azure.com",
+                "/openai/deployments/d/chat/completions?api-version=2026-01-01",
+                "/openai/deployments/d/chat/completions?api-version=2026-01-01",
+                &["api-key: k", "openai-beta: a", "originator: a"],
+            ),
+            (
+                Vendor::OpenAi,
+                "https://openrouter.ai/api/v1",
+                "/v1/chat/completions",
+                "/api/v1/chat/completions",
+                &["authorization: Bearer k", "openai-beta: a", "originator: a"],
+            ),
+            (
+                Vendor::Gemini,
+                "https://generativelanguage.googleapis.com",
+                "/v1beta/models/m:streamGenerateContent?key=token&alt=sse",
+                "/v1beta/models/m:streamGenerateContent?alt=sse",
+                &["x-goog-api-client: a", "x-goog-api-key: k"],
+            ),
+            (
+                Vendor::Gemini,
+                "https://generativelanguage.googleapis.com",
+                "/v1beta/models?key=token",
+                "/v1beta/models",
+                &["x-goog-api-client: a", "x-goog-api-key: k"],
+            ),
+        ] {
+            let upstream = Upstream::parse(address).expect(address);
+            let way = Way { vendor, upstream, key: Secret::new("k".to_owned()) };
+            let path = PathAndQuery::from_static(path);
+            let request = request(&way, Method::POST, &path, &from, Bytes::new()).expect("a request");
+            let usual = ["accept-encoding", "host"];
+            let seen = request.headers().iter().filter(|(name, _)| !usual.contains(&name.as_str()));
+            let mut seen: Vec<String> =
+                seen.map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
+            seen.sort();
+            assert_eq!(
+                (request.uri().to_string().as_str(), seen.as_slice()),
+                (uri, &expected.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()[..]),
+                "{address}"
+            );
+        }
+        let region = |address: &str| Upstream::parse(address).expect(address).region();
+        assert_eq!(region("https://eu.api.openai.com"), Region::Regional);
+        assert_eq!(region("https://api.openai.com"), Region::Global);
+        for vendor in Vendor::ALL {
+            assert_eq!(Upstream::of(vendor).region(), Region::Global);
+        }
     }
 }

@@ -36,6 +36,7 @@ use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
 use crate::price::{Table, When};
+use crate::provider::Vendor;
 use crate::report::Served;
 use crate::route::{self, Route, Routed};
 use crate::savings;
@@ -62,8 +63,8 @@ pub struct Request {
     pub budget_file: Option<PathBuf>,
     /// The event's payload, where it is not the usual one.
     pub event: Option<PathBuf>,
-    /// The provider's base URL, where it is not the usual one.
-    pub upstream: Option<meter::Upstream>,
+    /// The providers' base URLs, where they are not the usual ones.
+    pub upstreams: Vec<(Vendor, meter::Upstream)>,
     /// Where to write the summary as JSON.
     pub summary_json: Option<PathBuf>,
     /// The agent's command line; empty for the budget file's preset.
@@ -140,7 +141,7 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
     if story.request.simulate {
         return Upstream::simulated().await.map(Some);
     }
-    if let Some(upstream) = Upstream::from_environment(shell, story.request.upstream.as_ref())? {
+    if let Some(upstream) = Upstream::from_environment(shell, &story.request.upstreams)? {
         return Ok(Some(upstream));
     }
     let event = &story.inputs.event;
@@ -148,7 +149,7 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
     if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
         return Ok(None);
     }
-    let message = "there is no key for the provider: ANTHROPIC_API_KEY is not set\n\n\
+    let message = "there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set\n\n\
                    hint: set it (the agent will not see it), or try `tollgate run --simulate`, which needs none";
     Err(Failure::usage(message).into())
 }
@@ -246,11 +247,11 @@ async fn spend(
     let began = Instant::now();
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
-    let (isolation, baseline) =
-        tokio::join!(harden(&upstream.key), finish::before(inputs, shell, folder.path()));
+    let keys = upstream.keys();
+    let (isolation, baseline) = tokio::join!(harden(&keys), finish::before(inputs, shell, folder.path()));
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
-    let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
+    let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);

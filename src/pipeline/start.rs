@@ -21,40 +21,60 @@ use crate::exit::Failure;
 use crate::meter::{self, Allowance, Config, Meter, Policy};
 use crate::money::Usd;
 use crate::price::{Table, When};
+use crate::provider::Vendor;
 use crate::route::Route;
 use crate::simulate;
 use crate::task::Tier;
 use crate::tokens::Terms;
 
-/// Where requests go, instead of the provider, where no option says so.
-const UPSTREAM: &str = "TOLLGATE_UPSTREAM_ANTHROPIC";
+/// Where requests go, instead of the provider, where no option says so: the vendor's name follows.
+const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
 
-/// The provider that a run spends at.
+/// The providers that a run may spend at.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Its base URL.
-    pub(super) url: meter::Upstream,
-    /// The key it wants.
-    pub(super) key: String,
+    /// Whose API, its base URL, and the key it wants.
+    ways: Vec<(Vendor, meter::Upstream, String)>,
 }
 
 impl Upstream {
-    /// The provider the user has a key for; `None` without a key.
+    /// The providers the user has a key for; `None` without any.
     ///
     /// # Errors
-    /// When `TOLLGATE_UPSTREAM_ANTHROPIC` is no address that requests may go to.
+    /// When a `TOLLGATE_UPSTREAM_…` is no address that requests may go to.
     pub(super) fn from_environment(
         shell: &Shell,
-        given: Option<&meter::Upstream>,
+        given: &[(Vendor, meter::Upstream)],
     ) -> anyhow::Result<Option<Self>> {
-        let Some(key) = shell.var("ANTHROPIC_API_KEY") else { return Ok(None) };
-        let url = match (given, shell.var(UPSTREAM)) {
-            (Some(given), _) => given.clone(),
-            (None, Some(text)) => meter::Upstream::parse(text)
-                .map_err(|error| Failure::usage(format!("{UPSTREAM}: {error}")))?,
-            (None, None) => meter::Upstream::anthropic(),
+        let mut ways = Vec::new();
+        for vendor in Vendor::ALL {
+            let Some(key) = shell.var(vendor.key_variable()) else { continue };
+            let variable = format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase());
+            let given = given.iter().rev().find(|(of, _)| *of == vendor);
+            let url = match (given, shell.var(&variable)) {
+                (Some((_, given)), _) => given.clone(),
+                (None, Some(text)) => meter::Upstream::parse(text)
+                    .map_err(|error| Failure::usage(format!("{variable}: {error}")))?,
+                (None, None) => meter::Upstream::of(vendor),
+            };
+            ways.push((vendor, url, key.to_owned()));
+        }
+        Ok(if ways.is_empty() { None } else { Some(Self { ways }) })
+    }
+
+    /// Their keys.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.ways.iter().map(|(_, _, key)| key.clone()).collect()
+    }
+
+    /// How the meter reaches them.
+    fn ways(&self) -> Vec<meter::Way> {
+        let way = |(vendor, upstream, key): &(Vendor, meter::Upstream, String)| meter::Way {
+            vendor: *vendor,
+            upstream: upstream.clone(),
+            key: meter::Secret::new(key.clone()),
         };
-        Ok(Some(Self { url, key: key.to_owned() }))
+        self.ways.iter().map(way).collect()
     }
 
     /// The embedded provider, serving until the program ends.
@@ -67,7 +87,7 @@ impl Upstream {
         let url = meter::Upstream::parse(&format!("http://{}", listener.local_addr()?))?;
         let provider = simulate::Provider::new(simulate::Script::demo());
         tokio::spawn(provider.serve(listener, std::future::pending()));
-        Ok(Self { url, key: "simulated".to_owned() })
+        Ok(Self { ways: vec![(Vendor::Anthropic, url, "simulated".to_owned())] })
     }
 }
 
@@ -85,8 +105,7 @@ pub(super) async fn meter(
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
     let config = Config {
-        upstream: upstream.url.clone(),
-        key: meter::Secret::new(upstream.key.clone()),
+        ways: upstream.ways(),
         table: Table::embedded(),
         clock: Timestamp::now,
         policy: policy(budget),
@@ -169,8 +188,8 @@ pub(super) struct Start<'a> {
     pub(super) cap: Usd,
     /// The folder of its run.
     pub(super) folder: &'a Path,
-    /// The provider's key, which the agent must never see.
-    pub(super) key: &'a str,
+    /// The providers' keys, which the agent must never see.
+    pub(super) keys: &'a [String],
 }
 
 /// Finds an agent's program before anything is spent or held.
@@ -225,7 +244,6 @@ pub(super) fn agent(
 ) -> anyhow::Result<Running> {
     let home = environment::create_home(start.folder).context("the agent's home cannot be made")?;
     let workspace = std::env::current_dir().context("the current folder cannot be told")?;
-    let secrets = [start.key.to_owned()];
     let environment = environment::build(
         &shell.env,
         &EnvSpec {
@@ -233,7 +251,7 @@ pub(super) fn agent(
             workspace: &workspace,
             let_through: &inputs.budget.agent.env,
             preset: &launch.env,
-            secrets: &secrets,
+            secrets: start.keys,
             identity: Identity::default(),
         },
     );
@@ -247,7 +265,7 @@ pub(super) fn agent(
         workspace,
         time_limit: start.route.timeout,
         format: launch.format,
-        redactor: Arc::new(Redactor::new([start.key, token])),
+        redactor: Arc::new(Redactor::new(start.keys.iter().map(String::as_str).chain([token]))),
     };
     Ok(process::start(&spec, log)?)
 }

@@ -1,7 +1,8 @@
 //! The wire, pure: bytes to [`Usage`] and [`Ceiling`](crate::tokens::Ceiling), what to splice into a
 //! request, and how to say stop in an API's own words.
 //!
-//! Nothing in here does I/O and nothing knows a price. Each API is a module and an arm of [`Api`].
+//! Nothing in here does I/O and nothing knows a price. Each API is a module and an arm of [`Api`], of
+//! [`Request`] and of [`Reader`]. `scan`, `splice`, `events`, `image`, `tail` and `usage` are what they share.
 
 use bytes::Bytes;
 
@@ -9,31 +10,106 @@ use crate::tokens::Usage;
 
 pub mod anthropic;
 pub mod converse;
+mod events;
 pub mod gemini;
+mod image;
 pub mod openai;
+mod reader;
+mod request;
+mod scan;
+mod splice;
+mod tail;
 pub mod usage;
+
+pub use reader::Reader;
+pub use request::Request;
 
 /// An API whose requests the meter understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
     /// Anthropic Messages.
     Anthropic,
+    /// OpenAI Responses.
+    OpenAiResponses,
+    /// OpenAI Chat Completions, which many other servers speak.
+    OpenAiChat,
+    /// Google's Gemini API.
+    Gemini,
 }
 
-impl Api {
-    /// The API's name in options and environment variables.
+/// Who an API is reached at: an address and a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vendor {
+    /// Anthropic, or what speaks Messages.
+    Anthropic,
+    /// OpenAI, or what speaks Responses or Chat Completions.
+    OpenAi,
+    /// Google, or what speaks the Gemini API.
+    Gemini,
+}
+
+impl Vendor {
+    /// All of them.
+    pub const ALL: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini];
+
+    /// The name in options and environment variables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Api::Anthropic => "anthropic",
+            Vendor::Anthropic => "anthropic",
+            Vendor::OpenAi => "openai",
+            Vendor::Gemini => "gemini",
         }
     }
 
-    /// What a request line is for; `None` for anything that is not on the list.
+    /// The vendor of that name.
     #[must_use]
-    pub fn endpoint(self, method: &str, path: &str) -> Option<Endpoint> {
+    pub fn named(name: &str) -> Option<Vendor> {
+        Vendor::ALL.into_iter().find(|vendor| vendor.as_str() == name)
+    }
+
+    /// The variable that usually holds the key.
+    #[must_use]
+    pub const fn key_variable(self) -> &'static str {
         match self {
-            Api::Anthropic => anthropic::endpoint(method, path),
+            Vendor::Anthropic => "ANTHROPIC_API_KEY",
+            Vendor::OpenAi => "OPENAI_API_KEY",
+            Vendor::Gemini => "GEMINI_API_KEY",
+        }
+    }
+
+    /// The API that speaks for the vendor where a path says nothing.
+    #[must_use]
+    pub const fn api(self) -> Api {
+        match self {
+            Vendor::Anthropic => Api::Anthropic,
+            Vendor::OpenAi => Api::OpenAiChat,
+            Vendor::Gemini => Api::Gemini,
+        }
+    }
+
+    /// What a request line is for, and in which API; `None` for anything that is not on the list.
+    #[must_use]
+    pub fn endpoint(self, method: &str, path: &str) -> Option<(Api, Endpoint)> {
+        match self {
+            Vendor::Anthropic => anthropic::endpoint(method, path).map(|endpoint| (Api::Anthropic, endpoint)),
+            Vendor::OpenAi => openai::endpoint(method, path).map(|(form, endpoint)| match form {
+                openai::Form::Responses => (Api::OpenAiResponses, endpoint),
+                openai::Form::Chat => (Api::OpenAiChat, endpoint),
+            }),
+            Vendor::Gemini => gemini::endpoint(method, path).map(|endpoint| (Api::Gemini, endpoint)),
+        }
+    }
+}
+
+impl Api {
+    /// Who it is reached at.
+    #[must_use]
+    pub const fn vendor(self) -> Vendor {
+        match self {
+            Api::Anthropic => Vendor::Anthropic,
+            Api::OpenAiResponses | Api::OpenAiChat => Vendor::OpenAi,
+            Api::Gemini => Vendor::Gemini,
         }
     }
 
@@ -42,8 +118,40 @@ impl Api {
     pub fn say(self, problem: &Problem) -> Answer {
         match self {
             Api::Anthropic => anthropic::say(problem),
+            Api::OpenAiResponses => openai::say(openai::Form::Responses, problem),
+            Api::OpenAiChat => openai::say(openai::Form::Chat, problem),
+            Api::Gemini => gemini::say(problem),
         }
     }
+
+    /// Whether a request comes from the agent's main thread, as far as its headers tell. Only Claude Code is
+    /// known to tell.
+    #[must_use]
+    pub fn is_main_thread(self, headers: &http::HeaderMap) -> bool {
+        self != Api::Anthropic || anthropic::is_main_thread(headers)
+    }
+}
+
+/// Whether a path segment is a plain model name. No slash, no escape, and no leading dot: nothing that
+/// could lead somewhere else.
+fn is_model_name(segment: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
+    !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain)
+}
+
+/// What becomes of a request whose answer has a status that is no success, with the body that came.
+///
+/// Not billed are redirects, 4xx and 529, and other 5xx with an error in an API's own shape, which it gives
+/// instead of an answer; but not a time that ran out, which says that work had begun. Another body, such as a
+/// gateway's page, says nothing of what happened behind it.
+fn ended(status: u16, body: &[u8]) -> Reading {
+    if matches!(status, 300..=499 | 529) {
+        return Reading::NotBilled;
+    }
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    // Gemini puts its error into an array where it was asked for a stream.
+    let error = value.get(0).unwrap_or(&value).get("error").is_some_and(serde_json::Value::is_object);
+    if error && status != 504 { Reading::NotBilled } else { Reading::Broken { input_side: None } }
 }
 
 /// What a path of an API is for.

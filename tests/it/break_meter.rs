@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use tollgate::meter::{Config, Totals, Upstream};
+use tollgate::meter::{Config, Totals};
 use tollgate::money::Usd;
 
-use crate::meter_rig::{Client, Got, Provider, body, config, run, says, start};
+use crate::meter_rig::{Client, Got, Provider, body, config, run, says, start, ways};
 
 /// An upstream that gives these bytes to whoever has sent a head, and closes. Returns its address and how
 /// many requests it has had.
@@ -43,8 +43,7 @@ async fn saying(bytes: Vec<u8>) -> (String, Arc<AtomicUsize>) {
 async fn answered(bytes: Vec<u8>, request: &Value) -> (Got, Totals) {
     let nobody = Provider::start(says(200)).await;
     let (url, _) = saying(bytes).await;
-    let meter =
-        start(Config { upstream: Upstream::parse(&url).expect("an address"), ..config(&nobody, "1") }).await;
+    let meter = start(Config { ways: ways(&url), ..config(&nobody, "1") }).await;
     let got = Client::of(&meter).post(&request.to_string()).await;
     let watch = meter.snapshot();
     let totals = meter.drain(Duration::from_secs(2)).await;
@@ -166,8 +165,7 @@ fn the_count_endpoint_cannot_make_a_request_cheap_by_silence_or_by_zero() {
             );
             let nobody = Provider::start(says(200)).await;
             let (url, asked) = saying(text.into_bytes()).await;
-            let upstream = Upstream::parse(&url).expect("an address");
-            let meter = start(Config { upstream, ..config(&nobody, "0.1") }).await;
+            let meter = start(Config { ways: ways(&url), ..config(&nobody, "0.1") }).await;
             let got = Client::of(&meter).post(&body(200_000, 100).to_string()).await;
             assert!(got.stopped(), "{answer}: {got:?}");
             assert_eq!(asked.load(Ordering::SeqCst), 1, "{answer}: only the count was asked for");

@@ -8,12 +8,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use tollgate::meter::journal::recover;
-use tollgate::meter::{Allowance, Config, Policy, Upstream};
+use tollgate::meter::{Allowance, Config, Policy};
 use tollgate::money::Usd;
 use tollgate::simulate::Fault;
 
 use crate::meter_rig::{
-    Client, KEY, Provider, body, config, finish, policy, run, says, searches, searching, start, with,
+    Client, KEY, Provider, body, config, finish, policy, run, says, searches, searching, start, ways, with,
 };
 
 #[test]
@@ -56,8 +56,7 @@ fn a_provider_that_cannot_be_reached_costs_nothing() {
         let port = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let nobody = format!("http://{}", port.local_addr().expect("an address"));
         drop(port);
-        let config =
-            Config { upstream: Upstream::parse(&nobody).expect("an address"), ..config(&provider, "0.1") };
+        let config = Config { ways: ways(&nobody), ..config(&provider, "0.1") };
         let meter = start(config).await;
         let got = Client::of(&meter).post(&body(40, 100).to_string()).await;
         assert_eq!((got.status, got.stopped()), (502, true), "{got:?}");

@@ -14,7 +14,7 @@ fn the_command_serves_until_it_is_told_to_end() {
         let args = meter::Args {
             cap_usd: "0.05".parse().expect("an amount"),
             cap_tokens: None,
-            upstream: Some(format!("anthropic={}", provider.url).parse().expect("an upstream")),
+            upstream: vec![format!("anthropic={}", provider.url).parse().expect("an upstream")],
             listen: "127.0.0.1:0".parse().expect("an address"),
             ready_file: folder.path().join("ready.json"),
             summary_json: folder.path().join("summary.json"),

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use tollgate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream};
+use tollgate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream, Way};
 use tollgate::money::Usd;
 use tollgate::price::Table;
+use tollgate::provider::Vendor;
 use tollgate::simulate::{self, Answer, Reply, Script, Witness, WitnessHandle};
 
 pub(crate) const KEY: &str = "the-real-key";
@@ -71,10 +72,19 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
+/// Every API at one address.
+pub(crate) fn ways(url: &str) -> Vec<Way> {
+    let way = |vendor| Way {
+        vendor,
+        upstream: Upstream::parse(url).expect("an address"),
+        key: Secret::new(KEY.to_owned()),
+    };
+    Vendor::ALL.into_iter().map(way).collect()
+}
+
 pub(crate) fn config(provider: &Provider, cap: &str) -> Config {
     Config {
-        upstream: Upstream::parse(&provider.url).expect("an address"),
-        key: Secret::new(KEY.to_owned()),
+        ways: ways(&provider.url),
         table: Table::embedded(),
         policy: policy(),
         allowance: Allowance { usd: cap.parse().expect("an amount"), fresh_tokens: None },

@@ -38,7 +38,7 @@ fn pull_request(world: &Tollgate, fork: bool, login: &str) -> String {
 fn without_a_key_no_agent_runs() {
     const PASSES: &str = "verdict: pass · forks and Dependabot get no key, so no agent is run and nothing is spent\n\n\
                           hint: write `on: { no_key: fail }` in the budget file to make this fail\n";
-    const ERROR: &str = "error: there is no key for the provider: ANTHROPIC_API_KEY is not set\n\n\
+    const ERROR: &str = "error: there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set\n\n\
                          hint: set it (the agent will not see it), or try `tollgate run --simulate`, which needs none\n";
     for (fork, login, on, code) in [
         (false, "lee", "", 2),
@@ -147,7 +147,7 @@ fn an_upstream_that_requests_may_not_go_to_holds_nothing() {
             "anthropic=ftp://example.com",
             "`ftp://example.com` is not a URL\n\nhint: write it like https://api.anthropic.com",
         ),
-        ("openai=https://example.com", "this version meters `anthropic`, not `openai`"),
+        ("cohere=https://example.com", "`cohere` is not metered; write anthropic, openai or gemini"),
     ] {
         let run = world.args(["run", "--upstream", to, "--", "true"]).run();
         run.expect_code(2);

@@ -74,8 +74,8 @@ impl Facts {
     }
 }
 
-/// Makes this process unreadable to others of its user, and says what that is worth here for `key`.
-pub async fn harden(key: &str) -> Isolation {
+/// Makes this process unreadable to others of its user, and says what that is worth here for these keys.
+pub async fn harden(keys: &[String]) -> Isolation {
     let root = rustix::process::geteuid().is_root();
     let facts = Facts {
         undumpable: undump(),
@@ -83,7 +83,7 @@ pub async fn harden(key: &str) -> Isolation {
         ambient_capabilities: !root && has_ambient_capabilities(),
         passwordless_sudo: !root && sudo_works().await,
         docker_socket: !root && docker_socket(Path::new("/var/run/docker.sock")),
-        key_beside: !root && key_beside(key),
+        key_beside: !root && keys.iter().any(|key| key_beside(key)),
     };
     facts.level()
 }

@@ -9,12 +9,12 @@ mod answer;
 mod ceiling;
 mod content;
 mod fields;
-mod image;
+
 mod reader;
 mod request;
-mod scan;
+
 mod splice;
-mod tail;
+
 mod tools;
 pub mod usage;
 
@@ -23,7 +23,7 @@ pub use reader::Reader;
 pub use request::Request;
 pub use splice::parse_count;
 
-use super::Endpoint;
+use super::{Endpoint, image, scan, tail};
 
 /// The header by which Claude Code marks requests of a sub-agent.
 const SUB_AGENT_HEADER: &str = "x-claude-code-agent-id";
@@ -40,17 +40,10 @@ pub fn endpoint(method: &str, path: &str) -> Option<Endpoint> {
         ("POST", "/v1/messages/count_tokens") => Some(Endpoint::Count),
         ("GET", "/v1/models") => Some(Endpoint::Models),
         ("GET", _) => {
-            path.strip_prefix("/v1/models/").filter(|id| is_model_name(id)).map(|_| Endpoint::Models)
+            path.strip_prefix("/v1/models/").filter(|id| super::is_model_name(id)).map(|_| Endpoint::Models)
         }
         _ => None,
     }
-}
-
-/// Whether a path segment is a plain model name. No slash, no escape, and no leading dot: nothing that
-/// could lead somewhere else.
-fn is_model_name(segment: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
-    !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain)
 }
 
 /// Whether a request comes from the agent's main thread, as far as its headers tell.

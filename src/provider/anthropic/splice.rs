@@ -1,16 +1,12 @@
 //! Changing a request: only the bytes that must change.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::super::Edits;
+use super::super::splice::{Cut, quoted, splice};
 use super::Request;
 use super::content::NotePlace;
-
-/// What stands in the place of a range of the body.
-type Cut = (Range<usize>, String);
 
 impl Request {
     /// The body with `edits` made; the same bytes where there are none.
@@ -46,7 +42,7 @@ impl Request {
                 }
             }
         }
-        if cuts.is_empty() { self.body.clone() } else { splice(&self.body, cuts) }
+        splice(&self.body, cuts)
     }
 
     /// The body for `POST /v1/messages/count_tokens`, for the model in `edits` if there is one; `None`
@@ -70,24 +66,6 @@ impl Request {
         out.push(b'}');
         Some(out.into())
     }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn splice(body: &[u8], mut cuts: Vec<Cut>) -> Bytes {
-    cuts.sort_by_key(|(at, _text)| at.start);
-    let added: usize = cuts.iter().map(|(_at, text)| text.len()).sum();
-    let mut out = Vec::with_capacity(body.len() + added);
-    let mut done = 0;
-    for (at, text) in cuts {
-        out.extend_from_slice(&body[done..at.start]);
-        out.extend_from_slice(text.as_bytes());
-        done = at.end;
-    }
-    out.extend_from_slice(&body[done..]);
-    out.into()
 }
 
 /// Reads the count endpoint's answer, in tokens. Every request has some: none is no answer.

@@ -124,7 +124,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Standard base64 with padding.
-    pub(in super::super) fn encode(bytes: &[u8]) -> String {
+    pub(in crate::provider) fn encode(bytes: &[u8]) -> String {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut out = String::new();
         for chunk in bytes.chunks(3) {
@@ -139,7 +139,7 @@ pub(super) mod tests {
     }
 
     /// The first bytes of a PNG of this size, and `padding` zero bytes.
-    pub(in super::super) fn png_of(width: u32, height: u32, padding: usize) -> Vec<u8> {
+    pub(in crate::provider) fn png_of(width: u32, height: u32, padding: usize) -> Vec<u8> {
         let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
         bytes.extend_from_slice(&width.to_be_bytes());
         bytes.extend_from_slice(&height.to_be_bytes());

@@ -1,0 +1,163 @@
+//! A request of any API.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{Answer, Api, Edits, InputBound, Problem, anthropic, gemini, openai};
+use crate::model::{Limits, ModelId};
+use crate::tokens::Ceiling;
+
+/// A request for an answer, in whichever API.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Anthropic Messages.
+    Anthropic(anthropic::Request),
+    /// OpenAI Responses or Chat Completions.
+    OpenAi(openai::Request),
+    /// Gemini.
+    Gemini(gemini::Request),
+}
+
+/// The same question to each API.
+macro_rules! each {
+    ($self:ident, $request:ident => $answer:expr) => {
+        match $self {
+            Request::Anthropic($request) => $answer,
+            Request::OpenAi($request) => $answer,
+            Request::Gemini($request) => $answer,
+        }
+    };
+}
+
+impl Request {
+    /// Reads a body strictly; `path` is that of the request, with its query.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] or [`Problem::Denied`], with the reason.
+    pub fn parse(api: Api, path: &str, body: Bytes) -> Result<Self, Problem> {
+        match api {
+            Api::Anthropic => anthropic::Request::parse(body).map(Request::Anthropic),
+            Api::OpenAiResponses => {
+                openai::Request::parse(openai::Form::Responses, path, body).map(Request::OpenAi)
+            }
+            Api::OpenAiChat => openai::Request::parse(openai::Form::Chat, path, body).map(Request::OpenAi),
+            Api::Gemini => gemini::Request::parse(path, body).map(Request::Gemini),
+        }
+    }
+
+    /// The model that was asked for.
+    #[must_use]
+    pub fn model(&self) -> &ModelId {
+        each!(self, request => request.model())
+    }
+
+    /// The output cap that was asked for, in tokens.
+    #[must_use]
+    pub fn output_cap(&self) -> Option<u64> {
+        match self {
+            Request::Anthropic(request) => Some(request.output_cap()),
+            Request::OpenAi(request) => request.output_cap(),
+            Request::Gemini(request) => request.output_cap(),
+        }
+    }
+
+    /// The least that the output cap can be lowered to without making the request invalid.
+    #[must_use]
+    pub fn min_output_cap(&self) -> u64 {
+        each!(self, request => request.min_output_cap())
+    }
+
+    /// Whether the answer must have a shape (a tool call, a JSON schema), so that it can be neither
+    /// steered by a line of text nor replaced by a finished turn.
+    #[must_use]
+    pub fn forced_shape(&self) -> bool {
+        each!(self, request => request.forced_shape())
+    }
+
+    /// Whether a note can be added at the end.
+    #[must_use]
+    pub fn can_take_note(&self) -> bool {
+        each!(self, request => request.can_take_note())
+    }
+
+    /// Fields, and kinds of content, that this version does not know.
+    #[must_use]
+    pub fn unknown_fields(&self) -> &[String] {
+        each!(self, request => request.unknown_fields())
+    }
+
+    /// Tools that the provider runs itself. One that is not known counts as one of them.
+    #[must_use]
+    pub fn server_tools(&self) -> &[String] {
+        each!(self, request => request.server_tools())
+    }
+
+    /// Refuses what no ceiling holds for, whatever policy says.
+    ///
+    /// # Errors
+    /// [`Problem::Denied`], with the reason.
+    pub fn check_tools(&self) -> Result<(), Problem> {
+        match self {
+            Request::OpenAi(request) => request.check_tools(),
+            Request::Anthropic(_) | Request::Gemini(_) => Ok(()),
+        }
+    }
+
+    /// The most that the request can use once `edits` are made.
+    #[must_use]
+    pub fn ceiling(&self, edits: &Edits, limits: &dyn Fn(&ModelId) -> Limits, input: InputBound) -> Ceiling {
+        each!(self, request => request.ceiling(edits, limits, input))
+    }
+
+    /// The body with `edits` made, and with what metering needs.
+    #[must_use]
+    pub fn rewrite(&self, edits: &Edits) -> Bytes {
+        each!(self, request => request.rewrite(edits))
+    }
+
+    /// The path with `edits` made, where a path names the model.
+    #[must_use]
+    pub fn path<'a>(&self, path: &'a str, edits: &Edits) -> Cow<'a, str> {
+        match self {
+            Request::Gemini(request) if edits.model.is_some() => Cow::Owned(request.path(path, edits)),
+            _ => Cow::Borrowed(path),
+        }
+    }
+
+    /// The path of the count endpoint that goes with a path of a generation.
+    #[must_use]
+    pub fn count_path(&self, path: &str, edits: &Edits) -> String {
+        match self {
+            Request::Anthropic(_) => "/v1/messages/count_tokens".to_owned(),
+            Request::OpenAi(_) => openai::count_path(path),
+            Request::Gemini(request) => request.count_path(edits),
+        }
+    }
+
+    /// The body for the count endpoint; `None` where its answer would not bound the request.
+    #[must_use]
+    pub fn count_body(&self, edits: &Edits) -> Option<Bytes> {
+        each!(self, request => request.count_body(edits))
+    }
+
+    /// Reads the count endpoint's answer, in tokens.
+    #[must_use]
+    pub fn parse_count(&self, body: &[u8]) -> Option<u64> {
+        match self {
+            Request::Anthropic(_) => anthropic::parse_count(body),
+            Request::OpenAi(_) => openai::parse_count(body),
+            Request::Gemini(_) => gemini::parse_count(body),
+        }
+    }
+
+    /// A finished turn with one text and no tool call, in the form that was asked for.
+    #[must_use]
+    pub fn say_stop(&self, text: &str, id: &str) -> Answer {
+        match self {
+            Request::Anthropic(request) => anthropic::say_stop(request, text, id),
+            Request::OpenAi(request) => openai::say_stop(request, text, id),
+            Request::Gemini(request) => gemini::say_stop(request, text, id),
+        }
+    }
+}
