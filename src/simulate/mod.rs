@@ -10,6 +10,7 @@ mod answer;
 mod check;
 mod demo;
 mod messages;
+mod others;
 mod prompt;
 mod provider;
 mod rates;

@@ -1,4 +1,4 @@
-//! The simulated provider: Anthropic Messages over HTTP.
+//! The simulated provider: Anthropic Messages over HTTP, and in [`others`] what else it speaks.
 
 use std::future::Future;
 use std::io;
@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::answer::{Served, serve};
+use super::others::{self, Asked, Spoken, Tongue};
 use super::prompt::{self, Cache, blocks};
 use super::rates::{LIVE_MODELS, listed};
 use super::script::{Fault, Reply, Script, Seen};
@@ -83,7 +84,9 @@ impl Provider {
         self.witness.lock().keep_head(request.headers());
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
+        let other = others::asked(path, parts.uri.query()).filter(|_| parts.method == Method::POST);
         let refusal = match (&parts.method, path) {
+            _ if other.is_some() => None,
             (&Method::HEAD, "/") => return plain(StatusCode::OK, Bytes::new()),
             (&Method::GET, "/v1/models") => return plain(StatusCode::OK, models()),
             (&Method::POST, "/v1/messages" | "/v1/messages/count_tokens") => headers(&parts).err(),
@@ -99,6 +102,17 @@ impl Provider {
         let Ok(value) = serde_json::from_slice::<Value>(&body) else {
             return self.refuse(400, "The request body is not valid JSON");
         };
+        match other {
+            Some(Asked::Count(tongue)) => {
+                self.witness.lock().counts += 1;
+                return plain(StatusCode::OK, others::counted(tongue, &value));
+            }
+            Some(Asked::Answer(tongue)) => {
+                let in_flight = self.witness.enter();
+                return self.speak(tongue, &parts, &body, &value, in_flight).await;
+            }
+            None => {}
+        }
         if path.ends_with("count_tokens") {
             return self.count(&value);
         }
@@ -123,6 +137,41 @@ impl Provider {
                 let count = json!({ "input_tokens": prompt::count(body) });
                 plain(StatusCode::OK, Bytes::from(count.to_string()))
             }
+        }
+    }
+
+    /// Answers in another tongue than Messages.
+    async fn speak(
+        &self,
+        tongue: Tongue,
+        parts: &Parts,
+        raw: &Bytes,
+        body: &Value,
+        in_flight: InFlight,
+    ) -> Answered {
+        let index = {
+            let mut witness = self.witness.lock();
+            witness.keep_body(raw);
+            witness.generations - 1
+        };
+        let reply = self.script.reply(&seen(parts, body, index));
+        if let Fault::Status { status, retry_after } = reply.fault {
+            return failure(status, retry_after);
+        }
+        let warm = index > 0 && !self.script.cold_caches;
+        let Spoken { bill, content_type, stream, pieces } = match others::speak(tongue, body, warm, &reply) {
+            Ok(spoken) => spoken,
+            Err(message) => return self.refuse(400, &message),
+        };
+        // Charged before anything is sent: a client that goes away has caused the work all the same.
+        self.witness.lock().charge(bill);
+        if let Some(wait) = &reply.before {
+            wait.future().await;
+        }
+        match reply.fault {
+            Fault::CloseBeforeHeaders => Err(io::ErrorKind::ConnectionAborted.into()),
+            Fault::Stall => std::future::pending().await,
+            _ => sent(content_type, stream, pieces, &reply, in_flight),
         }
     }
 
@@ -184,9 +233,18 @@ fn success(served: &Served, reply: &Reply, stream: bool, in_flight: InFlight) ->
     } else {
         ("application/json", vec![messages::whole(served)])
     };
-    let mut response = Response::builder()
-        .header(header::CONTENT_TYPE, content_type)
-        .header("request-id", format!("req_{}", served.id));
+    sent(content_type, stream, events, reply, in_flight)
+}
+
+fn sent(
+    content_type: &str,
+    stream: bool,
+    events: Vec<Bytes>,
+    reply: &Reply,
+    in_flight: InFlight,
+) -> Answered {
+    let mut response =
+        Response::builder().header(header::CONTENT_TYPE, content_type).header("request-id", "req_sim");
     if reply.fault == Fault::BadGzip {
         response = response.header(header::CONTENT_ENCODING, "gzip");
     }

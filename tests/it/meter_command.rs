@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use tollgate::commands::meter;
 
-use crate::meter_rig::{Client, KEY, Provider, body, run, says};
+use crate::meter_rig::{Client, KEY, MESSAGES, Provider, body, run, says};
 
 #[test]
 fn the_command_serves_until_it_is_told_to_end() {
@@ -30,7 +30,7 @@ fn the_command_serves_until_it_is_told_to_end() {
         let agent = async {
             let ready = read(&args.ready_file);
             let text = |name: &str| ready[name].as_str().expect("a text").to_owned();
-            let client = Client { url: text("url"), token: text("token") };
+            let client = Client { url: text("url"), token: text("token"), line: MESSAGES };
             client.work(body(400, 1_000).to_string()).await;
         };
         let env = |name: &str| (name == "ANTHROPIC_API_KEY").then(|| KEY.to_owned());

@@ -129,11 +129,21 @@ pub(crate) fn searching(body: Value) -> Value {
 pub(crate) struct Client {
     pub(crate) url: String,
     pub(crate) token: String,
+    /// Method and path of its requests.
+    pub(crate) line: &'static str,
 }
+
+/// Where Anthropic's clients send their requests.
+pub(crate) const MESSAGES: &str = "POST /v1/messages?beta=true";
 
 impl Client {
     pub(crate) fn of(meter: &Meter) -> Self {
-        Self { url: meter.url(), token: meter.token().to_owned() }
+        Self { url: meter.url(), token: meter.token().to_owned(), line: MESSAGES }
+    }
+
+    /// The same client, of another API.
+    pub(crate) fn at(self, line: &'static str) -> Self {
+        Self { line, ..self }
     }
 
     pub(crate) async fn post(&self, body: &str) -> Got {
@@ -141,7 +151,7 @@ impl Client {
     }
 
     pub(crate) async fn post_with(&self, headers: &str, body: &str) -> Got {
-        self.send("POST /v1/messages?beta=true", headers, body).await
+        self.send(self.line, headers, body).await
     }
 
     pub(crate) async fn send(&self, line: &str, headers: &str, body: &str) -> Got {
@@ -162,7 +172,7 @@ impl Client {
     /// Writes a request and leaves its answer unread.
     pub(crate) async fn open(&self, body: &str) -> TcpStream {
         let mut stream = connect(&self.url).await;
-        stream.write_all(&self.written("POST /v1/messages", "", body)).await.expect("written");
+        stream.write_all(&self.written(self.line, "", body)).await.expect("written");
         stream
     }
 

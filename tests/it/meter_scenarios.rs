@@ -11,8 +11,8 @@ use tollgate::money::Usd;
 use tollgate::simulate::{Fault, Script, Wait};
 
 use crate::meter_rig::{
-    Client, Ended, Provider, body, config, finish, marked, policy, run, says, searches, searching, start,
-    with,
+    Client, Ended, MESSAGES, Provider, body, config, finish, marked, policy, run, says, searches, searching,
+    start, with,
 };
 
 /// How long the provider thinks when several clients ask at once.
@@ -70,7 +70,51 @@ fn slow(script: Script) -> Script {
     script.pausing(Wait::Time(THOUGHT))
 }
 
-async fn play((name, cap, body, script, how, _): Scenario, clients: usize) -> Ended {
+/// Where the clients of the other APIs send their requests.
+const RESPONSES: &str = "POST /v1/responses";
+const CHAT: &str = "POST /v1/chat/completions";
+const GEMINI: &str = "POST /v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse";
+const GEMINI_ARRAY: &str = "POST /v1beta/models/gemini-3.8-flash:streamGenerateContent";
+const GEMINI_WHOLE: &str = "POST /v1beta/models/gemini-3.8-flash:generateContent";
+
+/// The same for the other APIs, with where the requests go. None of them names what metering needs.
+#[rustfmt::skip]
+const OTHERS: [(&str, Scenario); 15] = [
+    (RESPONSES,    ("responses, tight",        "0.2",  || responses(400, Some(400)),   || says(400),  How::Exact,   [95, 95, 95])),
+    (RESPONSES,    ("responses, no cap asked", "8",    || responses(400, None),        || says(8_000), How::Exact,  [75, 75, 75])),
+    (RESPONSES,    ("responses, no stream",    "0.2",  || plain(responses(400, Some(400))), || says(400), How::Exact, [95, 95, 95])),
+    (RESPONSES,    ("responses, cache writes", "0.3",  || responses(8_000, Some(1_000)), cold,         How::Exact,   [90, 90, 90])),
+    (RESPONSES,    ("responses, leaving",      "0.1",  || responses(400, Some(1_000)), || says(200),  How::Leaving, [85, 85, 85])),
+    (RESPONSES,    ("responses, broken",       "0.1",  || responses(400, Some(1_000)), || dies(Fault::CloseAfterEvents(2)), How::Broken, [15, 15, 15])),
+    (RESPONSES,    ("responses, server tools", "20",   || with(responses(400, Some(400)), "tools", json!([{ "type": "web_search" }])), || says(400), How::Refused, [0, 0, 0])),
+    (CHAT,         ("chat, tight",             "0.2",  || chat(400, Some(400)),        || says(400),  How::Exact,   [95, 95, 95])),
+    (CHAT,         ("chat, no cap asked",      "8",    || chat(400, None),             || says(8_000), How::Exact,  [75, 75, 75])),
+    (CHAT,         ("chat, no stream",         "0.2",  || plain(chat(400, Some(400))), || says(400),  How::Exact,   [95, 95, 95])),
+    (CHAT,         ("chat, no usage",          "0.1",  || chat(400, Some(1_000)),      || dies(Fault::NoUsage), How::Broken, [15, 15, 15])),
+    (GEMINI,       ("gemini, tight",           "0.1",  || gemini(400, Some(400)),      || says(400),  How::Exact,   [95, 95, 95])),
+    (GEMINI_ARRAY, ("gemini, array",           "0.1",  || gemini(400, Some(400)),      || says(400),  How::Exact,   [95, 95, 95])),
+    (GEMINI_WHOLE, ("gemini, no stream",       "2",    || gemini(400, None),           || says(4_000), How::Exact,  [75, 75, 75])),
+    (GEMINI,       ("gemini, broken",          "0.05", || gemini(400, Some(1_000)),    || dies(Fault::CloseAfterEvents(1)), How::Broken, [15, 15, 15])),
+];
+
+fn responses(bytes: usize, cap: Option<u64>) -> Value {
+    let text = json!([{ "role": "user", "content": [{ "type": "input_text", "text": "x".repeat(bytes) }] }]);
+    let body = json!({ "model": "gpt-6.1-sol", "input": text, "stream": true, "store": false });
+    cap.map_or(body.clone(), |cap| with(body, "max_output_tokens", json!(cap)))
+}
+
+fn chat(bytes: usize, cap: Option<u64>) -> Value {
+    let text = json!([{ "role": "user", "content": "x".repeat(bytes) }]);
+    let body = json!({ "model": "gpt-6.1-sol", "messages": text, "stream": true });
+    cap.map_or(body.clone(), |cap| with(body, "max_completion_tokens", json!(cap)))
+}
+
+fn gemini(bytes: usize, cap: Option<u64>) -> Value {
+    let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": "x".repeat(bytes) }] }] });
+    cap.map_or(body.clone(), |cap| with(body, "generationConfig", json!({ "maxOutputTokens": cap })))
+}
+
+async fn play(line: &'static str, (name, cap, body, script, how, _): Scenario, clients: usize) -> Ended {
     let script = if clients > 1 { slow(script()) } else { script() };
     let provider = Provider::start(script).await;
     let policy = Policy { deny_server_tools: how == How::Refused, ..policy() };
@@ -78,7 +122,7 @@ async fn play((name, cap, body, script, how, _): Scenario, clients: usize) -> En
     let body = body().to_string();
     let mut loops = JoinSet::new();
     for _ in 0..clients {
-        let (client, body) = (Client::of(&meter), body.clone());
+        let (client, body) = (Client::of(&meter).at(line), body.clone());
         match how {
             How::Leaving => loops.spawn(client.abort(body)),
             How::Exact | How::Broken | How::Refused => loops.spawn(client.work(body)),
@@ -90,9 +134,10 @@ async fn play((name, cap, body, script, how, _): Scenario, clients: usize) -> En
 
 /// Plays the table with a number of clients; `column` is theirs in the least shares.
 fn play_all(clients: usize, column: usize) {
-    for scenario in SCENARIOS {
+    let messages = SCENARIOS.map(|scenario| (MESSAGES, scenario));
+    for (line, scenario) in messages.into_iter().chain(OTHERS) {
         let (name, .., how, least) = scenario;
-        let Ended { totals, witness, share } = run(play(scenario, clients));
+        let Ended { totals, witness, share } = run(play(line, scenario, clients));
         assert!(share >= least[column] * 100, "{name}: {share} hundredths of a percent");
         let together = witness.peak > 1;
         assert_eq!(together, clients > 1 && how != How::Refused, "{name}: {} at once", witness.peak);
