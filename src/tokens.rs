@@ -169,7 +169,7 @@ pub struct Calls {
     pub file_searches: u64,
     /// Web searches of an older kind, with their content for free.
     pub preview_searches: u64,
-    /// Sessions of a container, counted as the dearest there is.
+    /// Sessions of a container of the smallest size, which is the one when none is named.
     pub containers: u64,
 }
 

@@ -605,7 +605,7 @@ fn fees_are_the_providers_own_and_an_amount_that_it_says_counts_instead() {
     let counts = Counts { input: 1_000, ..Counts::default() };
     for (model, searches, calls, expected) in [
         ("gpt-6.1-sol", 2, Calls { file_searches: 1, ..Calls::default() }, "0.0245"),
-        ("gpt-4.1", 0, Calls { preview_searches: 1, containers: 1, ..Calls::default() }, "1.947"),
+        ("gpt-4.1", 0, Calls { preview_searches: 1, containers: 1, ..Calls::default() }, "0.057"),
         ("gemini-2.5-flash", 1, Calls::default(), "0.0353"),
         ("gemini-3.8-flash", 3, Calls::default(), "0.04275"),
     ] {

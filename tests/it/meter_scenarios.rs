@@ -81,20 +81,20 @@ const GEMINI_WHOLE: &str = "POST /v1beta/models/gemini-3.8-flash:generateContent
 #[rustfmt::skip]
 const OTHERS: [(&str, Scenario); 15] = [
     (RESPONSES,    ("responses, tight",        "0.2",  || responses(400, Some(400)),   || says(400),  How::Exact,   [95, 95, 95])),
-    (RESPONSES,    ("responses, no cap asked", "8",    || responses(400, None),        || says(8_000), How::Exact,  [75, 75, 75])),
+    (RESPONSES,    ("responses, no cap asked", "8",    || responses(400, None),        || says(8_000), How::Exact,  [95, 95, 95])),
     (RESPONSES,    ("responses, no stream",    "0.2",  || plain(responses(400, Some(400))), || says(400), How::Exact, [95, 95, 95])),
     (RESPONSES,    ("responses, cache writes", "0.3",  || responses(8_000, Some(1_000)), cold,         How::Exact,   [90, 90, 90])),
     (RESPONSES,    ("responses, leaving",      "0.1",  || responses(400, Some(1_000)), || says(200),  How::Leaving, [85, 85, 85])),
-    (RESPONSES,    ("responses, broken",       "0.1",  || responses(400, Some(1_000)), || dies(Fault::CloseAfterEvents(2)), How::Broken, [15, 15, 15])),
+    (RESPONSES,    ("responses, broken",       "0.1",  || responses(400, Some(1_000)), || dies(Fault::CloseAfterEvents(2)), How::Broken, [25, 25, 25])),
     (RESPONSES,    ("responses, server tools", "20",   || with(responses(400, Some(400)), "tools", json!([{ "type": "web_search" }])), || says(400), How::Refused, [0, 0, 0])),
     (CHAT,         ("chat, tight",             "0.2",  || chat(400, Some(400)),        || says(400),  How::Exact,   [95, 95, 95])),
-    (CHAT,         ("chat, no cap asked",      "8",    || chat(400, None),             || says(8_000), How::Exact,  [75, 75, 75])),
+    (CHAT,         ("chat, no cap asked",      "8",    || chat(400, None),             || says(8_000), How::Exact,  [95, 95, 95])),
     (CHAT,         ("chat, no stream",         "0.2",  || plain(chat(400, Some(400))), || says(400),  How::Exact,   [95, 95, 95])),
-    (CHAT,         ("chat, no usage",          "0.1",  || chat(400, Some(1_000)),      || dies(Fault::NoUsage), How::Broken, [15, 15, 15])),
+    (CHAT,         ("chat, no usage",          "0.1",  || chat(400, Some(1_000)),      || dies(Fault::NoUsage), How::Broken, [25, 25, 25])),
     (GEMINI,       ("gemini, tight",           "0.1",  || gemini(400, Some(400)),      || says(400),  How::Exact,   [95, 95, 95])),
     (GEMINI_ARRAY, ("gemini, array",           "0.1",  || gemini(400, Some(400)),      || says(400),  How::Exact,   [95, 95, 95])),
-    (GEMINI_WHOLE, ("gemini, no stream",       "2",    || gemini(400, None),           || says(4_000), How::Exact,  [75, 75, 75])),
-    (GEMINI,       ("gemini, broken",          "0.05", || gemini(400, Some(1_000)),    || dies(Fault::CloseAfterEvents(1)), How::Broken, [15, 15, 15])),
+    (GEMINI_WHOLE, ("gemini, no stream",       "2",    || gemini(400, None),           || says(4_000), How::Exact,  [95, 95, 95])),
+    (GEMINI,       ("gemini, broken",          "0.05", || gemini(400, Some(1_000)),    || dies(Fault::CloseAfterEvents(1)), How::Broken, [25, 25, 25])),
 ];
 
 fn responses(bytes: usize, cap: Option<u64>) -> Value {

@@ -68,6 +68,3 @@ pub fn say(problem: &Problem) -> Answer {
     let final_word = !matches!(problem, Problem::Upstream(_));
     Answer { status: code, content_type: JSON, body: Bytes::from(error.to_string()), final_word }
 }
-
-#[cfg(test)]
-mod tests;

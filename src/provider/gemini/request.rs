@@ -453,6 +453,3 @@ fn inline(scan: &mut Scanner<'_>, media: &mut Media) -> Read<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -181,6 +181,3 @@ pub fn say(form: Form, problem: &Problem) -> Answer {
     let final_word = !matches!(problem, Problem::Upstream(_));
     Answer { status, content_type: JSON, body: Bytes::from(error.to_string()), final_word }
 }
-
-#[cfg(test)]
-mod tests;

@@ -122,6 +122,3 @@ impl Request {
         &self.body
     }
 }
-
-#[cfg(test)]
-mod tests;
