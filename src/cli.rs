@@ -29,6 +29,8 @@ enum Command {
     Classify(commands::classify::Args),
     /// Price usage objects or event streams
     Cost(commands::cost::Args),
+    /// Look at the price table
+    Prices(commands::prices::Args),
     /// Check the budget file, and say in plain words what it means
     Check(commands::check::Args),
     /// Write a starter budget file and workflow
@@ -133,6 +135,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         Command::Run(args) => block_on(commands::run::run(args, shell)),
         Command::Classify(args) => classify(&args, shell),
         Command::Cost(args) => commands::cost::run(&args, &mut shell.out, &mut shell.err),
+        Command::Prices(args) => commands::prices::run(&args, &mut shell.out, &mut shell.err),
         Command::Check(args) => {
             let root = commands::top_folder(shell)?;
             commands::check::run(&args, &root, &mut shell.out, &mut shell.err)

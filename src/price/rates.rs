@@ -184,6 +184,17 @@ impl Row {
         self.from.is_none_or(|from| from <= last) && self.until.is_none_or(|until| until >= first)
     }
 
+    /// Whether the row holds on that day.
+    #[must_use]
+    pub fn holds(&self, day: Date) -> bool {
+        self.touches(day, day)
+    }
+
+    /// Above which prompts its bands begin, shortest first.
+    pub fn thresholds(&self) -> impl Iterator<Item = u64> + '_ {
+        self.bands.iter().map(|band| band.above)
+    }
+
     /// The bands by the hour; where the hour is not known, the dearer ones.
     fn bands(&self, off_peak: bool) -> &[Band] {
         self.off_peak.as_ref().filter(|_| off_peak).unwrap_or(&self.bands)

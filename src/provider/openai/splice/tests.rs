@@ -57,7 +57,7 @@ fn only_what_metering_needs_is_changed() {
         (
             Form::Responses,
             r#"{"model":"grok-4.6","input":[{"type":"function_call_output","call_id":"c","output":"x"}]}"#,
-            noted.clone(),
+            noted,
             r#"{"model":"grok-4.6","input":[{"type":"function_call_output","call_id":"c","output":"x"},{"role":"user","content":"stop \"now\""}]}"#,
         ),
         (
@@ -66,6 +66,15 @@ fn only_what_metering_needs_is_changed() {
             remapped,
             r#"{"input":[],"model":"gpt-6-luna","tools":[{"type":"web_search"}],"service_tier":"default","max_tool_calls":10}"#,
         ),
+    ] {
+        assert_eq!(rewritten(form, body, &edits), expected);
+    }
+}
+
+#[test]
+fn a_chat_is_made_to_say_its_usage() {
+    let noted = Edits { note: Some("stop \"now\"".to_owned()), ..Edits::default() };
+    for (form, body, edits, expected) in [
         (
             Form::Chat,
             r#"{"model":"deepseek-v4-pro","messages":[{"role":"tool","content":"x"}],"stream":true}"#,
