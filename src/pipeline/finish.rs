@@ -116,7 +116,11 @@ pub(super) async fn save(
     }
     let baseline_was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
     let outcome = match baseline {
-        Ok(baseline) => baseline.save().await,
+        Ok(baseline) => {
+            let outcome = baseline.save().await;
+            baseline.discard();
+            outcome
+        }
         Err(outcome) => outcome,
     };
     match outcome {
