@@ -177,14 +177,8 @@ impl Steering {
         if done.is_ok() {
             done = this.place(git, &default).await;
         }
-        match done {
-            Ok(()) => Ok(this),
-            Err(error) => {
-                // Nothing is worth knowing of it that the error does not say: no agent has run.
-                drop(this.put_back());
-                Err(error)
-            }
-        }
+        // Where it failed, what was done already is undone when `this` is dropped.
+        done.map(|()| this)
     }
 
     /// What was done, one line for each file.
@@ -285,6 +279,10 @@ impl Steering {
     /// made of these files meanwhile is kept beside the patch; what is worth knowing is returned.
     #[must_use]
     pub fn put_back(mut self) -> Vec<String> {
+        self.put_all_back()
+    }
+
+    fn put_all_back(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
         for swap in std::mem::take(&mut self.swaps) {
             match self.put_one_back(&swap) {
@@ -296,7 +294,7 @@ impl Steering {
             }
         }
         // The innermost first; one that the agent has put something into stays.
-        for folder in self.made.iter().rev() {
+        for folder in std::mem::take(&mut self.made).iter().rev() {
             let _ = fs::remove_dir(folder);
         }
         notes
@@ -335,6 +333,13 @@ impl Steering {
             relocate(theirs, &here)?;
         }
         Ok(note)
+    }
+}
+
+/// A run that ends before its agent has started leaves nothing behind either.
+impl Drop for Steering {
+    fn drop(&mut self) {
+        drop(self.put_all_back());
     }
 }
 

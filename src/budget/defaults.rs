@@ -87,7 +87,9 @@ fn agent() -> Agent {
         args: Vec::new(),
         env: Vec::new(),
         prompt: BTreeMap::new(),
-        deliver: Task::ALL.map(|task| (task, Deliver::Patch)).into(),
+        deliver: Task::ALL
+            .map(|task| (task, if task == Task::Review { Deliver::Comment } else { Deliver::Patch }))
+            .into(),
     }
 }
 

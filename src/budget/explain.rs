@@ -276,7 +276,15 @@ fn agent(out: &mut String, budget: &Budget) {
     if !own.is_empty() {
         say!(out, "  The file has its own prompt for {}.", and(&own));
     }
-    for (way, means) in [(Deliver::Patch, "saved as a patch"), (Deliver::Off, "not kept")] {
+    for (way, means) in [
+        (
+            Deliver::Comment,
+            "Its last text is a comment on the pull request, and changes are saved as a patch,",
+        ),
+        (Deliver::Patch, "Its changes are saved as a patch"),
+        (Deliver::Branch, "Its changes are pushed as a branch of their own, and saved as a patch,"),
+        (Deliver::Off, "Its changes are not kept"),
+    ] {
         let tasks: Vec<String> = agent
             .deliver
             .iter()
@@ -284,7 +292,7 @@ fn agent(out: &mut String, budget: &Budget) {
             .map(|(task, _)| task.to_string())
             .collect();
         if !tasks.is_empty() {
-            say!(out, "  Uncommitted work is {means} for {}.", and(&tasks));
+            say!(out, "  {means} for {}.", and(&tasks));
         }
     }
     if budget.result_in_comment {

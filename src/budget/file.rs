@@ -142,7 +142,8 @@ mapping! {
         "env" => env: Vec<At<String>>,
         /// What the agent is told, by task.
         "prompt" => prompt: By<Task, Text>,
-        /// What becomes of its uncommitted work, by task.
+        /// What becomes of its result, by task: its last text as a comment, its changes as a saved patch or
+        /// as a branch of their own, or nothing.
         "deliver" => deliver: By<Task, Deliver>,
     }
     required {}
@@ -279,11 +280,13 @@ words! {
 }
 
 words! {
-    Deliver, "way to deliver work" { "patch" => Deliver::Patch, "off" => Deliver::Off, }
-    later {
-        "comment": "write `patch`; the agent's last text is in the job summary in any case",
-        "branch": "write `patch`, and apply the saved patch in a later step",
+    Deliver, "way to deliver work" {
+        "comment" => Deliver::Comment,
+        "patch" => Deliver::Patch,
+        "branch" => Deliver::Branch,
+        "off" => Deliver::Off,
     }
+    later {}
 }
 
 /// A verdict of which `pass` would hide too much.

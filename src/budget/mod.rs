@@ -345,9 +345,13 @@ impl Preset {
 /// What becomes of an agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deliver {
-    /// Uncommitted changes are saved as a patch.
+    /// Its last text is a comment on the pull request; changes are saved as a patch.
+    Comment,
+    /// Its changes are saved as a patch.
     Patch,
-    /// Nothing is kept.
+    /// Its changes are pushed as a branch of their own, and saved as a patch.
+    Branch,
+    /// Changes are not kept.
     Off,
 }
 

@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::inputs::Inputs;
+use super::work::Saved;
 use super::{Story, books, folder};
-use crate::agent::patch::{Baseline, PatchOutcome};
-use crate::agent::preset::find_program;
-use crate::budget::{Deliver, Mode};
+use crate::budget::Mode;
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::Gate;
@@ -69,77 +68,6 @@ pub(super) fn announce(
     )?;
     writeln!(shell.err, "tollgate: isolation {isolation}")?;
     Ok(())
-}
-
-/// Notes the working tree as it is before the agent starts.
-pub(super) async fn before(inputs: &Inputs, shell: &Shell, folder: &Path) -> Result<Baseline, PatchOutcome> {
-    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
-    match find_program("git", &path) {
-        Some(git) => Baseline::take(&git, &inputs.root, folder).await,
-        None => Err(PatchOutcome::NotARepository),
-    }
-}
-
-/// What the agent left behind.
-#[derive(Debug, Default)]
-pub(super) struct Saved {
-    /// Its last text.
-    pub(super) text: Option<String>,
-    /// Where that is.
-    pub(super) result: Option<PathBuf>,
-    /// Where its work is.
-    pub(super) patch: Option<PathBuf>,
-    /// What is worth knowing of it.
-    pub(super) notes: Vec<String>,
-}
-
-/// Saves the agent's last text and its uncommitted work in the run's folder.
-pub(super) async fn save(
-    story: &Story<'_>,
-    text: Option<String>,
-    baseline: Result<Baseline, PatchOutcome>,
-    run_folder: &Path,
-) -> Saved {
-    let mut saved = Saved::default();
-    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-        let path = run_folder.join("result.md");
-        match folder::write(&path, text.as_bytes()) {
-            Ok(()) => saved.result = Some(path),
-            Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
-        }
-        saved.text = Some(text);
-    }
-    let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
-    // The built-in agent writes nothing: what differs is its user's own.
-    if deliver == Some(&Deliver::Off) || story.request.simulate {
-        return saved;
-    }
-    let baseline_was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
-    let outcome = match baseline {
-        Ok(baseline) => {
-            let outcome = baseline.save().await;
-            baseline.discard();
-            outcome
-        }
-        Err(outcome) => outcome,
-    };
-    match outcome {
-        PatchOutcome::Saved { path, .. } => {
-            if baseline_was_dirty {
-                let note =
-                    "the working tree had changes before the agent started, and partial.patch holds them too";
-                saved.notes.push(note.to_owned());
-            }
-            saved.patch = Some(path);
-        }
-        PatchOutcome::TooLarge { list, files } => saved.notes.push(format!(
-            "the agent's work is too large for a patch; its {files} files are listed in {}",
-            list.display()
-        )),
-        PatchOutcome::Failed(why) => saved.notes.push(format!("the agent's work could not be saved: {why}")),
-        PatchOutcome::Nothing | PatchOutcome::NotARepository => {}
-    }
-    saved
 }
 
 /// Budgets with their names.

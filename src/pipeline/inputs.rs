@@ -27,6 +27,8 @@ pub struct Inputs {
     pub workflow: Option<String>,
     /// Whether GitHub's runner reads the log.
     pub on_actions: bool,
+    /// The checkout is not known to be of the default branch: what lies in it is somebody's wish.
+    pub of_another: bool,
     /// The repository's top folder, or the current one.
     pub root: PathBuf,
     /// The folder of ledger and runs.
@@ -69,7 +71,7 @@ impl Inputs {
             LedgerChoice::File(Some(path)) => root.join(path),
             LedgerChoice::Default | LedgerChoice::File(None) => root.join(STATE),
         };
-        Ok(Self { event, budget, workflow, on_actions, root, state })
+        Ok(Self { event, budget, workflow, on_actions, of_another, root, state })
     }
 }
 
@@ -136,7 +138,8 @@ fn is_on_default_branch(reference: Option<&str>, event: &Event) -> bool {
         | Kind::PullRequestTarget
         | Kind::IssueComment
         | Kind::ReviewComment
-        | Kind::MergeGroup => false,
+        | Kind::MergeGroup
+        | Kind::WorkflowRun => false,
     }
 }
 

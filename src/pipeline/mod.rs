@@ -4,13 +4,16 @@
 //! event + budget file ─▶ classify ─▶ route ─▶ reserve ─▶ run the agent through the meter ─▶ settle ─▶ report ─▶ gate
 //! ```
 
+mod asks;
 pub mod books;
+mod deliver;
 mod finish;
 pub mod folder;
 pub mod inputs;
 mod live;
 mod prompt;
 mod start;
+mod work;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,7 +24,6 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::process::harden;
 use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
@@ -47,6 +49,7 @@ use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
 use start::{Start, Upstream};
+use work::Work;
 
 /// The bot whose pull requests get no secrets, as those from forks.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -97,6 +100,10 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     let now = Timestamp::now();
     let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
+    if let Some(reason) = asks::refused(&inputs.event) {
+        return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell);
+    }
+    work::check_checkout(&story, shell)?;
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
     let store = match books::open(&inputs.state, request.simulate, shell) {
         Ok(store) => store,
@@ -120,7 +127,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return without_ledger(error, &story, shell),
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
-    conclude(&story, &store, &route, &held, &folder, run, shell).await
+    conclude(&story, &store, &route, &held, &folder, &upstream, run, shell).await
 }
 
 /// The class of the work; a task that the user names needs no guessing, its stakes do.
@@ -230,7 +237,7 @@ struct Spent {
     supervised: Supervised,
     took: Duration,
     /// The working tree as it was before.
-    baseline: Result<Baseline, PatchOutcome>,
+    work: Work,
 }
 
 /// Runs the agent through the meter until it is over.
@@ -246,18 +253,19 @@ async fn spend(
     let began = Instant::now();
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
-    let (isolation, baseline) =
-        tokio::join!(harden(&upstream.key), finish::before(inputs, shell, folder.path()));
+    let (isolation, work) = tokio::join!(harden(&upstream.key), Work::prepare(inputs, shell, folder.path()));
+    let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
+    work.announce(shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     live.end();
-    Ok(Spent { supervised, took: began.elapsed(), baseline })
+    Ok(Spent { supervised, took: began.elapsed(), work })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
@@ -267,6 +275,7 @@ async fn conclude(
     route: &Route,
     held: &Held,
     folder: &RunFolder,
+    upstream: &Upstream,
     run: anyhow::Result<Spent>,
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
@@ -279,13 +288,15 @@ async fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, baseline } = spent;
+    let Spent { supervised, took, work } = spent;
     let totals = &supervised.totals;
     let settlement = store.settle(&held.id, &books::spend(totals));
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
-    let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
+    let secrets = [upstream.key.as_str()];
+    let mut saved = work.save(story, supervised.last_words(), folder.path(), &secrets, shell).await;
+    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let (gate, balances) = match settlement {
         Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),
