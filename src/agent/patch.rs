@@ -107,7 +107,8 @@ impl Baseline {
     async fn try_take(git: &Path, workspace: &Path, folder: &Path) -> Result<Option<Self>, PatchError> {
         let here = |args: &[&str]| {
             let mut command = bare_git(git);
-            command.current_dir(workspace).args(["-c", "safe.directory=*"]).args(args);
+            let off = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"];
+            command.current_dir(workspace).args(["-c", "safe.directory=*"]).args(off).args(args);
             command
         };
         let ask = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--show-object-format"];

@@ -14,7 +14,9 @@ use crate::budget::Deliver;
 use crate::cli::Shell;
 use crate::event::Event;
 use crate::gate::AgentEnd;
-use crate::report::result::{self, Branch};
+use crate::github::{self, GitHub};
+use crate::report::comment::Marker;
+use crate::report::result::{self, Branch, Delivery};
 
 /// Variables that git may need to reach a server.
 const NETWORK: [&str; 10] = [
@@ -36,6 +38,7 @@ pub(super) async fn deliver(
     saved: &mut Saved,
     end: AgentEnd,
     folder: &RunFolder,
+    github: Option<&GitHub>,
     shell: &Shell,
 ) {
     let baseline = saved.baseline.take();
@@ -49,7 +52,10 @@ pub(super) async fn deliver(
     if let Some(baseline) = baseline {
         if way == Some(Deliver::Branch) {
             match push(story, &baseline, folder, shell).await {
-                Ok(branch) => pushed = Some(branch),
+                Ok(branch) => {
+                    saved.notes.push(told(&branch));
+                    pushed = Some(branch);
+                }
                 Err(why) => {
                     saved.notes.push(format!("the agent's work is no branch, but in partial.patch: {why}"))
                 }
@@ -57,6 +63,67 @@ pub(super) async fn deliver(
         }
         baseline.discard();
     }
+    let text = saved.text.clone().filter(|_| way == Some(Deliver::Comment));
+    if text.is_none() && pushed.is_none() {
+        return;
+    }
+    let change = story.inputs.event.change.as_ref();
+    let Some(number) = change.and_then(|change| change.number) else {
+        saved.notes.push("the agent's result is no comment: the event has no pull request".to_owned());
+        return;
+    };
+    let Some(github) = github else {
+        saved.notes.push("the agent's result is no comment: GITHUB_TOKEN is not set".to_owned());
+        return;
+    };
+    let commit = change.map(|change| change.head_sha.clone()).filter(|commit| !commit.is_empty());
+    // A comment that does not say so is worth more than none.
+    let now = github.pull_request(number).await.ok().map(|now| now.head_commit);
+    let moved_to = now.filter(|now| commit.as_ref().is_some_and(|commit| commit != now));
+    let unfinished = end != AgentEnd::Fine;
+    let delivery = Delivery { task: story.class.task, commit, moved_to, text, branch: pushed, unfinished };
+    if let Err(why) = post(github, number, &delivery, shell.var("GITHUB_RUN_ID").unwrap_or("none")).await {
+        let files = "it is in the job summary and in the run's folder";
+        saved.notes.push(format!("the agent's result is no comment, {files}: {why}"));
+    }
+}
+
+/// Writes the comment, or replaces the one that is there. Anybody can write a marker: it counts in comments
+/// of our own alone.
+async fn post(github: &GitHub, number: u64, delivery: &Delivery, run: &str) -> Result<(), github::Error> {
+    let body = result::render(delivery, run);
+    let me = github.whoami().await?;
+    let key = delivery.key();
+    let ours = github.comments(number).await?.into_iter().find(|comment| {
+        comment.author.login == me.login
+            && Marker::read(&comment.body).is_some_and(|marker| marker.key == key)
+    });
+    match ours {
+        Some(comment) if comment.body.trim() == body.trim() => Ok(()),
+        Some(comment) if is_newer(&comment.body, run) => Ok(()),
+        Some(comment) => github.update_comment(comment.id, &body).await.map(drop),
+        None => {
+            let marker = body.lines().next().unwrap_or_default().to_owned();
+            github.create_comment_once(number, &body, &marker).await.map(drop)
+        }
+    }
+}
+
+/// Whether a comment is of a later run than this one, which ended late.
+fn is_newer(comment: &str, run: &str) -> bool {
+    let number = |run: &str| run.parse::<u64>().ok();
+    let theirs = Marker::read(comment).and_then(|marker| number(&marker.run));
+    theirs.zip(number(run)).is_some_and(|(theirs, ours)| theirs > ours)
+}
+
+fn told(branch: &Branch) -> String {
+    let left_out = if branch.left_out.is_empty() {
+        String::new()
+    } else {
+        format!("; workflows are never changed there: {}", branch.left_out.join(", "))
+    };
+    let parent = branch.parent.get(..12).unwrap_or(&branch.parent);
+    format!("the agent's changes are on the branch `{}`, which goes on from {parent}{left_out}", branch.name)
 }
 
 /// Pushes the agent's work as a branch that is new.

@@ -9,6 +9,7 @@ pub mod books;
 mod deliver;
 mod finish;
 pub mod folder;
+mod forge;
 pub mod inputs;
 mod live;
 mod prompt;
@@ -30,6 +31,7 @@ use crate::classify::Class;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
 use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
+use crate::github::GitHub;
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance, Settlement};
@@ -95,7 +97,11 @@ struct Story<'a> {
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    let mut inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    let github = forge::connect(&inputs, request.simulate, shell).map_err(Failure::usage)?;
+    for note in forge::confirm(github.as_ref(), &mut inputs.event).await {
+        writeln!(shell.err, "note: {note}")?;
+    }
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
     let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
@@ -127,7 +133,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return without_ledger(error, &story, shell),
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
-    conclude(&story, &store, &route, &held, &folder, &upstream, run, shell).await
+    conclude(&story, &store, &route, &held, &folder, &upstream, github.as_ref(), run, shell).await
 }
 
 /// The class of the work; a task that the user names needs no guessing, its stakes do.
@@ -276,6 +282,7 @@ async fn conclude(
     held: &Held,
     folder: &RunFolder,
     upstream: &Upstream,
+    github: Option<&GitHub>,
     run: anyhow::Result<Spent>,
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
@@ -296,7 +303,7 @@ async fn conclude(
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
     let secrets = [upstream.key.as_str()];
     let mut saved = work.save(story, supervised.last_words(), folder.path(), &secrets, shell).await;
-    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
+    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, github, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let (gate, balances) = match settlement {
         Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),

@@ -10,7 +10,7 @@ use crate::run::{agent, budget, lines, repository, serve, summary, verdict};
 use crate::support::{Tollgate, git};
 
 /// The files that the runner gives a step.
-fn runner(world: &mut Tollgate) {
+pub(crate) fn runner(world: &mut Tollgate) {
     for (name, file) in
         [("GITHUB_OUTPUT", "output"), ("GITHUB_STEP_SUMMARY", "summary.md"), ("GITHUB_ENV", "env")]
     {
@@ -28,7 +28,7 @@ fn runner(world: &mut Tollgate) {
 }
 
 /// A branch with a pull request, whose budget file is `theirs`; `origin/main` has `ours`.
-fn pull_request(ours: &str, theirs: &str) -> Tollgate {
+pub(crate) fn pull_request(ours: &str, theirs: &str) -> Tollgate {
     let mut world = repository(ours);
     let base = git(&world.work(), &["rev-parse", "HEAD"]);
     git(&world.work(), &["update-ref", "refs/remotes/origin/main", &base]);
@@ -53,7 +53,7 @@ fn pull_request(ours: &str, theirs: &str) -> Tollgate {
     world
 }
 
-fn plain() -> crate::run::Upstream {
+pub(crate) fn plain() -> crate::run::Upstream {
     serve(Script::new(|_| Answer::text("Looked at.").of_tokens(400).into()))
 }
 
