@@ -51,7 +51,7 @@ use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
 use start::{Start, Upstream};
-use work::Work;
+use work::{Saved, Work};
 
 /// The bot whose pull requests get no secrets, as those from forks.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -170,7 +170,21 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
 fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
     let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell)
+    let gate = gate::skipped(Verdict::Pass, reason, hint);
+    // The budgets are not asked: the ledger may be out of reach here as well.
+    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, &[]) else {
+        return finish::skipped(story, &gate, shell);
+    };
+    let would = format!(
+        "with a key it would have been {} at {} stakes, at the {} tier: {}, capped at {}",
+        story.class.task,
+        story.class.stakes,
+        route.tier,
+        route.model,
+        route.cap.shown()
+    );
+    let saved = Saved { notes: vec![would], ..Saved::default() };
+    finish::report(story, &gate, Facts { saved, ..Facts::default() }, shell)
 }
 
 /// The ledger failed before anything was spent. The agent is never run uncounted.

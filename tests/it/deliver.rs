@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::deliver_world::Forge;
-use crate::run::{KEY, agent, budget, repository, verdict};
+use crate::run::{KEY, agent, budget, lines, repository, verdict};
 use crate::run_actions::{plain, pull_request, runner};
 use crate::support::{Run, Tollgate, git};
 
@@ -306,21 +306,34 @@ fn a_second_workflow_reports_to_the_pull_request_that_github_confirms() {
 
 #[test]
 fn where_secrets_are_at_hand_a_pull_requests_files_are_not_run() {
-    let mut world = repository(&budget("1", "0.1", ""));
-    event(&mut world, "workflow_run", &workflow_run(&"1".repeat(40)));
-    git(&world.work(), &["switch", "--quiet", "--create", "topic"]);
-    world.commit(&[("src/evil.rs", "")], "Evil");
-    let head = git(&world.work(), &["rev-parse", "--short=12", "HEAD"]);
     let upstream = plain();
-    let run = agent(&mut world, &upstream, "echo ran > ran\n");
-    run.expect_code(2);
-    assert_eq!(
-        run.stderr,
-        format!(
-            "note: that the workflow ran for pull request #9 cannot be confirmed: there is no GITHUB_TOKEN\n\
-             error: the checkout is {head}, which is not the default branch: on `workflow_run` an agent would work on files of the pull request with the repository's secrets at hand\n\n\
-             hint: leave `ref` out of actions/checkout, or run on `pull_request`\n"
-        )
-    );
-    assert!(!world.work().join("ran").exists());
+    for name in ["workflow_run", "pull_request_target"] {
+        let mut world = repository(&budget("1", "0.1", ""));
+        let sha = git(&world.work(), &["rev-parse", "HEAD"]);
+        let mut payload = workflow_run(&sha);
+        if name == "pull_request_target" {
+            payload["pull_request"] = json!({
+                "number": 9, "title": "Say more", "body": null, "labels": [], "user": { "login": "lee" },
+                "head": { "ref": "topic", "sha": "1".repeat(40), "repo": { "id": 6 } },
+                "base": { "ref": "main", "sha": sha, "repo": { "id": 5 } },
+            });
+        }
+        event(&mut world, name, &payload);
+        if name == "pull_request_target" {
+            agent(&mut world, &upstream, "ask Go\necho ran > ../fine\n").expect_code(0);
+            assert!(world.work().join("../fine").exists(), "the default branch is what may be run");
+        }
+        git(&world.work(), &["switch", "--quiet", "--create", "topic"]);
+        world.commit(&[("src/evil.rs", "")], "Evil");
+        let head = git(&world.work(), &["rev-parse", "--short=12", "HEAD"]);
+        let run = agent(&mut world, &upstream, "echo ran > ran\n");
+        run.expect_code(2);
+        assert_eq!(
+            lines(&run.stderr, "error: "),
+            format!(
+                "error: the checkout is {head}, which is not the default branch: on `{name}` an agent would work on files of the pull request with the repository's secrets at hand"
+            )
+        );
+        assert!(!world.work().join("ran").exists());
+    }
 }
