@@ -10,6 +10,7 @@ const later = [
   /unexpected key "(background|wait|wait-all|cancel|parallel)" for step/,
   // Runners that came later.
   /label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown/,
+  /unknown permission scope "attestations"/,
   // `concurrency.queue`, 2026.
   /unexpected key "queue" for "concurrency" section/,
 ];
