@@ -13,8 +13,12 @@ use crate::model::ModelId;
 use crate::money::{Rate, Usd};
 
 /// Claude Code, in the version that the preset was measured with.
-pub const CLAUDE: Package =
-    Package { program: "claude", manager: Manager::Npm, name: "@anthropic-ai/claude-code", version: "2.1.197" };
+pub const CLAUDE: Package = Package {
+    program: "claude",
+    manager: Manager::Npm,
+    name: "@anthropic-ai/claude-code",
+    version: "2.1.197",
+};
 /// Claude Code's first request in tokens, at most: it is 77 kB long, and a token is a byte at least.
 const FIRST_REQUEST_TOKENS: u64 = 80_000;
 /// The same by the provider's own count, with a margin: prose and JSON have three bytes a token and more.

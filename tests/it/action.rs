@@ -201,7 +201,8 @@ fn an_agent_that_is_there_is_taken_as_it_is() {
 fn an_agent_of_python_gets_an_environment_of_its_own() {
     let world = Tollgate::new();
     let bin = world.home().join("bin");
-    let tollgate = "#!/bin/sh\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\n'\n";
+    let tollgate =
+        "#!/bin/sh\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\n'\n";
     let tollgate = program(&bin, "tollgate", tollgate);
     program(
         &bin,
@@ -252,7 +253,8 @@ fn target() -> &'static str {
 }
 
 fn row(version: &str, content: &str) -> String {
-    let digest: String = Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{version} {} {digest}\n", target())
 }
 
@@ -265,11 +267,13 @@ fn release_server(body: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines().map_while(Result::ok);
+            let mut lines =
+                BufReader::new(stream.try_clone().expect("a socket")).lines().map_while(Result::ok);
             let first = lines.next().unwrap_or_default();
             log.lock().expect("not poisoned").push(first.split(' ').nth(1).unwrap_or_default().to_owned());
             lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all(format!("{head}{body}").as_bytes()).expect("an answer");
         }
     });
@@ -308,7 +312,11 @@ fn a_release_is_downloaded_checked_and_cached() {
     fs::write(&cached, format!("#!/bin/sh\ntouch {}\n", evil.display())).expect("a file");
     let ran = installed(&mut job, action.path(), &[]);
     ran.expect_success();
-    assert!(ran.step(INSTALL).log.starts_with("tollgate: the tool cache's tollgate 9.9.9 is not what was released"));
+    assert!(
+        ran.step(INSTALL)
+            .log
+            .starts_with("tollgate: the tool cache's tollgate 9.9.9 is not what was released")
+    );
     assert_eq!(fs::read_to_string(&cached).expect("a file"), RELEASED);
     assert_eq!(asked.lock().expect("not poisoned").len(), 2);
     assert!(!evil.exists(), "what was put there never ran");
@@ -349,10 +357,22 @@ fn what_cannot_be_installed_is_said_with_what_to_do() {
             vec![],
             "this commit of the action knows no release yet; use `build-from-source: true`, or give `binary-path`",
         ),
-        (known.clone(), vec![("version", "1.0.0")], "version: this commit of the action has no checksum of 1.0.0 for [TARGET]; leave `version` out, or pin a commit that knows it"),
+        (
+            known.clone(),
+            vec![("version", "1.0.0")],
+            "version: this commit of the action has no checksum of 1.0.0 for [TARGET]; leave `version` out, or pin a commit that knows it",
+        ),
         (known.clone(), vec![("binary-path", "nowhere")], no_program),
-        (known.clone(), vec![("build-from-source", "maybe")], "build-from-source: `maybe` is neither `true` nor `false`"),
-        (known.clone(), vec![("build-from-source", "true"), ("version", "9.9.9")], "`version` chooses a release and `build-from-source` needs none: leave out one of them"),
+        (
+            known.clone(),
+            vec![("build-from-source", "maybe")],
+            "build-from-source: `maybe` is neither `true` nor `false`",
+        ),
+        (
+            known.clone(),
+            vec![("build-from-source", "true"), ("version", "9.9.9")],
+            "`version` chooses a release and `build-from-source` needs none: leave out one of them",
+        ),
         (known, vec![], "TOLLGATE_DOWNLOAD_URL is for tests and must be http://127.0.0.1:PORT"),
     ] {
         let action = action_with(&checksums);
@@ -507,7 +527,10 @@ fn tables(path: &str) -> String {
         out.push_str("\n| output | meaning |\n| --- | --- |\n");
     }
     for (name, output) in fields(&action["outputs"]) {
-        out.push_str(&format!("| `{name}` | {} |\n", cell(output["description"].as_str().unwrap_or_default())));
+        out.push_str(&format!(
+            "| `{name}` | {} |\n",
+            cell(output["description"].as_str().unwrap_or_default())
+        ));
     }
     out
 }

@@ -156,7 +156,8 @@ fn our_own_workflows_and_the_starter_work() {
     for entry in fs::read_dir(root().join(".github/workflows")).expect("workflows") {
         wrong.extend(wrong_snippet(&fs::read_to_string(entry.expect("a file").path()).expect("a workflow")));
     }
-    wrong.extend(wrong_snippet(&fs::read_to_string(root().join(".github/tollgate.yml")).expect("our budget")));
+    wrong
+        .extend(wrong_snippet(&fs::read_to_string(root().join(".github/tollgate.yml")).expect("our budget")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -200,7 +201,8 @@ fn every_link_between_documents_leads_somewhere() {
     let mut wrong = Vec::new();
     for (path, text) in documents() {
         for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
-            let (Event::Start(Tag::Link { dest_url, .. }) | Event::Start(Tag::Image { dest_url, .. })) = event
+            let (Event::Start(Tag::Link { dest_url, .. }) | Event::Start(Tag::Image { dest_url, .. })) =
+                event
             else {
                 continue;
             };

@@ -32,7 +32,8 @@ pub(crate) fn text(template: &str, names: &dyn Names) -> String {
 /// Whether an `if:` holds: as in the runner, `success() &&` is meant where no status function is named.
 pub(crate) fn condition(text: &str, names: &dyn Names) -> bool {
     let inner = text.trim().strip_prefix("${{").and_then(|inner| inner.strip_suffix("}}")).unwrap_or(text);
-    let status = ["always()", "success()", "failure()", "cancelled()"].iter().any(|name| inner.contains(name));
+    let status =
+        ["always()", "success()", "failure()", "cancelled()"].iter().any(|name| inner.contains(name));
     (status || !names.failed()) && truthy(&value(inner, names))
 }
 

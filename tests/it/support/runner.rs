@@ -61,7 +61,10 @@ impl Ran {
     /// The step of this name.
     #[track_caller]
     pub(crate) fn step(&self, name: &str) -> &Step {
-        self.steps.iter().find(|step| step.name == name).unwrap_or_else(|| panic!("no step `{name}`: {self:#?}"))
+        self.steps
+            .iter()
+            .find(|step| step.name == name)
+            .unwrap_or_else(|| panic!("no step `{name}`: {self:#?}"))
     }
 
     /// Everything that was logged.
@@ -80,7 +83,12 @@ impl Ran {
     #[track_caller]
     pub(crate) fn expect_failure(&self, name: &str, code: i32) -> &Self {
         let step = self.step(name);
-        assert_eq!((step.outcome, step.code, self.success), ("failure", Some(code), false), "\n{}", self.log());
+        assert_eq!(
+            (step.outcome, step.code, self.success),
+            ("failure", Some(code), false),
+            "\n{}",
+            self.log()
+        );
         let later = self.steps.iter().skip_while(|step| step.name != name).skip(1);
         assert!(later.clone().all(|step| step.outcome == "skipped"), "\n{}", self.log());
         self
@@ -101,8 +109,7 @@ impl Job {
         given.insert("GITHUB_WORKSPACE".to_owned(), workspace.as_os_str().to_owned());
         let workspace = workspace.to_owned();
         let (env, path, github) = Default::default();
-        let mut this =
-            Self { folder, workspace, given, env, path, github, summary: String::new(), steps: 0 };
+        let mut this = Self { folder, workspace, given, env, path, github, summary: String::new(), steps: 0 };
         for (name, value) in [("CI", "true"), ("RUNNER_OS", "Linux"), ("LC_ALL", "C.UTF-8")] {
             this.given(name, value);
         }
@@ -184,8 +191,7 @@ impl Job {
         let files = self.files();
         let child = self.command(step, scope, &files).spawn().expect("bash starts");
         let (status, stdout, stderr) = super::wait(child, Vec::new(), STEP_TIME_MAX);
-        result.log =
-            format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        result.log = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         result.code = status.unwrap_or_else(|| panic!("a step takes too long\n{}", result.log)).code();
         result.outcome = if result.code == Some(0) { "success" } else { "failure" };
         // What it wrote counts also where it failed; what cannot be read makes it fail.
