@@ -5,6 +5,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=action/common.sh
 . "$here/common.sh"
 
+# For tollgate alone: what a package runs while it is installed has no business with it.
+token=${GITHUB_TOKEN:-}
+unset GITHUB_TOKEN
+
 if is_true simulate "${INPUT_SIMULATE:-}" || [ -n "${INPUT_COMMAND:-}" ]; then
   exit 0
 fi
@@ -13,7 +17,7 @@ program='' manager='' package='' version=''
 args=()
 [ -z "${INPUT_BUDGET_FILE:-}" ] || args+=(--budget-file "$INPUT_BUDGET_FILE")
 # Assigned first: a failure in a here-string would go unnoticed.
-answer=$("$TOLLGATE" preset ${args[@]+"${args[@]}"})
+answer=$(GITHUB_TOKEN=$token "$TOLLGATE" preset ${args[@]+"${args[@]}"})
 while IFS='=' read -r name value; do
   case $name in
     program) program=$value ;;

@@ -142,7 +142,7 @@ fn a_word_that_is_no_truth_value_is_refused() {
 /// A package manager that notes how it is called, and installs an agent that asks nothing.
 fn npm(folder: &Path, log: &Path) {
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = install ] || exit 9\nprintf '%s\\n' \"$PWD\" \"$@\" >{log}\n\
+        "#!/bin/sh\n[ \"$1\" = install ] || exit 9\nprintf '%s\\n' \"$PWD\" \"${{GITHUB_TOKEN-no token}}\" \"$@\" >{log}\n\
          mkdir -p node_modules/.bin\nprintf '#!/bin/sh\\nexit 0\\n' >node_modules/.bin/claude\n\
          chmod 755 node_modules/.bin/claude\n",
         log = log.display()
@@ -168,7 +168,17 @@ fn a_missing_agent_is_installed_in_the_version_that_was_measured() {
         let folder = job.folder("temp").join("tollgate/agent").display().to_string();
         assert_eq!(
             fs::read_to_string(&log).expect("npm was called").lines().collect::<Vec<_>>(),
-            [&folder, "install", "--silent", "--no-fund", "--no-audit", "--prefix", &folder, &package],
+            [
+                &folder,
+                "no token",
+                "install",
+                "--silent",
+                "--no-fund",
+                "--no-audit",
+                "--prefix",
+                &folder,
+                &package
+            ],
             "not in the checkout, whose .npmrc is somebody's wish"
         );
         // The agent was found and ran; it asked for nothing.
@@ -201,8 +211,7 @@ fn an_agent_that_is_there_is_taken_as_it_is() {
 fn an_agent_of_python_gets_an_environment_of_its_own() {
     let world = Tollgate::new();
     let bin = world.home().join("bin");
-    let tollgate =
-        "#!/bin/sh\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\n'\n";
+    let tollgate = "#!/bin/sh\necho \"$GITHUB_TOKEN\" >token\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\n'\n";
     let tollgate = program(&bin, "tollgate", tollgate);
     program(
         &bin,
@@ -218,6 +227,8 @@ fn an_agent_of_python_gets_an_environment_of_its_own() {
     assert!(log.contains("pip install --quiet --disable-pip-version-check thrift-agent==1.2\n"), "{log}");
     let path = job.folder("temp").join("tollgate/agent/python/bin").display().to_string();
     assert_eq!(ran.step(AGENT).outputs["path"], path);
+    let token = fs::read_to_string(world.work().join("token")).expect("tollgate was asked");
+    assert_eq!(token, "ghs_canary\n", "the budget file of the default branch is read with it");
 }
 
 // --- The installer
@@ -300,7 +311,7 @@ fn a_release_is_downloaded_checked_and_cached() {
         ran.step(INSTALL).log,
         format!("tollgate: using tollgate 9.9.9, downloaded from {url}{path}\n")
     );
-    assert_eq!(*asked.lock().expect("not poisoned"), [path.clone()]);
+    assert_eq!(asked.lock().expect("not poisoned").join(" "), path);
 
     let again = installed(&mut job, action.path(), &[("version", "v9.9.9")]);
     assert_eq!(again.step(INSTALL).log, "tollgate: using tollgate 9.9.9, from the tool cache\n");
@@ -504,8 +515,15 @@ fn keys_are_given_to_the_run_alone() {
     for path in ["action.yml", "gate/action.yml"] {
         for step in action_yml(path)["runs"]["steps"].as_sequence().expect("steps") {
             let runs = [RUN, GATE].contains(&step["name"].as_str().expect("a name"));
-            let has = fields(&step["env"]).any(|(name, _)| name.ends_with("_KEY") || name.ends_with("TOKEN"));
-            assert_eq!(has, runs, "{path}: {:?}", step["name"]);
+            for (name, _) in fields(&step["env"]) {
+                let secret = name.ends_with("API_KEY") || name == "TOLLGATE_LEDGER_TOKEN";
+                assert!(runs || !secret, "{path}: {name} in {:?}", step["name"]);
+            }
+            assert_eq!(
+                step["name"] == INSTALL,
+                step["env"]["GITHUB_TOKEN"].is_null(),
+                "{path}: what downloads"
+            );
         }
     }
 }
