@@ -53,8 +53,10 @@ fn a_simulated_run_hands_every_output_on() {
     let file = budget("5", "1", "");
     let world = pull_request(&file, &file);
     let mut job = job(&world);
-    let ran = job.uses(root(), &[("binary-path", BINARY), ("simulate", "true")]);
+    let with = [("binary-path", BINARY), ("simulate", "true"), ("comment-key", "second")];
+    let ran = job.uses(root(), &with);
     ran.expect_success();
+    assert!(ran.step(RUN).log.contains("<!-- tollgate:v1 key=second "), "{}", ran.log());
     assert!(ran.step(INSTALL).log.contains("from `binary-path`"), "{}", ran.log());
     assert_eq!(ran.step(AGENT).log, "", "the simulation brings its own agent");
     assert_eq!(ran.outputs, ran.step(RUN).outputs, "the action declares what the binary writes, and no more");
@@ -235,7 +237,7 @@ fn an_agent_of_python_gets_an_environment_of_its_own() {
 
 /// What stands for a released binary: it says its version, and writes what a run of it would.
 const RELEASED: &str = "#!/bin/sh\n\
-    case $1 in --version) echo 'tollgate 9.9.9' ;; run) echo verdict=pass >>\"$GITHUB_OUTPUT\" ;; esac\n";
+    case $1 in --version) echo 'tollgate 9.9.9' ;; run) printf 'verdict=pass\\nleg=%s\\n' \"$TOLLGATE_MATRIX\" >>\"$GITHUB_OUTPUT\" ;; esac\n";
 
 /// A copy of the action, whose checksums are these.
 fn action_with(checksums: &str) -> tempfile::TempDir {
@@ -303,10 +305,11 @@ fn a_release_is_downloaded_checked_and_cached() {
     let world = Tollgate::new();
     let mut job = Job::new(&world.work());
     job.env("TOLLGATE_DOWNLOAD_URL", &url);
+    job.matrix = r#"{"os":"linux"}"#.to_owned();
     let path = format!("/v9.9.9/tollgate-{}", target());
     let ran = installed(&mut job, action.path(), &[]);
     ran.expect_success();
-    assert_eq!(ran.outputs["verdict"], "pass");
+    assert_eq!((&*ran.outputs["verdict"], &*ran.step(RUN).outputs["leg"]), ("pass", r#"{"os":"linux"}"#));
     assert_eq!(
         ran.step(INSTALL).log,
         format!("tollgate: using tollgate 9.9.9, downloaded from {url}{path}\n")

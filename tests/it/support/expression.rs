@@ -131,6 +131,13 @@ impl Parser<'_> {
         while let Some(c) = self.chars.next_if(|&c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
             name.push(c);
         }
+        // A context as a whole has its JSON for a value.
+        if name == "toJSON" {
+            assert!(self.takes("("), "toJSON needs a context");
+            let inner = self.any();
+            assert!(self.takes(")"), "a bracket is not closed");
+            return inner;
+        }
         if self.takes("()") {
             return match name.as_str() {
                 "always" => true,
@@ -161,6 +168,7 @@ mod tests {
             let value = match name {
                 "inputs.full" => "x",
                 "inputs.empty" | "env.NONE" => "",
+                "matrix" => "{\"os\":\"linux\"}",
                 "steps.a-b.outputs.c_d" => "it's",
                 _ => return None,
             };
@@ -179,6 +187,7 @@ mod tests {
             ("${{ inputs.full }}-${{inputs.empty}}", "x-"),
             ("${{ inputs.empty || env.NONE || 'it''s' }}", "it's"),
             ("${{ inputs.full == 'X' }}", "true"),
+            ("${{ toJSON(matrix) }}", "{\"os\":\"linux\"}"),
             ("${{ inputs.full != 'x' && 'a' || 'b' }}", "b"),
             ("${{ !(inputs.empty || false) }}", "true"),
             ("${{ steps.a-b.outputs.c_d }}", "it's"),

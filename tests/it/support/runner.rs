@@ -31,6 +31,8 @@ pub(crate) struct Job {
     /// What steps wrote to `GITHUB_PATH`, the newest first.
     path: Vec<String>,
     github: BTreeMap<String, String>,
+    /// The values of its leg of a matrix, as JSON.
+    pub(crate) matrix: String,
     /// The job summary.
     pub(crate) summary: String,
     steps: usize,
@@ -109,7 +111,17 @@ impl Job {
         given.insert("GITHUB_WORKSPACE".to_owned(), workspace.as_os_str().to_owned());
         let workspace = workspace.to_owned();
         let (env, path, github) = Default::default();
-        let mut this = Self { folder, workspace, given, env, path, github, summary: String::new(), steps: 0 };
+        let mut this = Self {
+            folder,
+            workspace,
+            given,
+            env,
+            path,
+            github,
+            matrix: "null".to_owned(),
+            summary: String::new(),
+            steps: 0,
+        };
         for (name, value) in [("CI", "true"), ("RUNNER_OS", "Linux"), ("LC_ALL", "C.UTF-8")] {
             this.given(name, value);
         }
@@ -161,7 +173,8 @@ impl Job {
         assert_eq!(action_yml["runs"]["using"], "composite");
         self.github.insert("action_path".to_owned(), action.display().to_string());
         self.given("GITHUB_ACTION_PATH", action);
-        let mut scope = Scope { github: self.github.clone(), ..Scope::default() };
+        let (github, matrix) = (self.github.clone(), self.matrix.clone());
+        let mut scope = Scope { github, matrix, ..Scope::default() };
         scope.inputs = inputs(&action_yml["inputs"], with, &scope);
         let mut ran = Ran::default();
         for step in action_yml["runs"]["steps"].as_sequence().expect("steps") {
@@ -270,6 +283,7 @@ impl Job {
 #[derive(Default)]
 struct Scope {
     github: BTreeMap<String, String>,
+    matrix: String,
     env: BTreeMap<String, String>,
     inputs: BTreeMap<String, String>,
     steps: BTreeMap<String, (&'static str, BTreeMap<String, String>)>,
@@ -278,6 +292,9 @@ struct Scope {
 
 impl Names for Scope {
     fn value(&self, name: &str) -> Option<String> {
+        if name == "matrix" {
+            return Some(self.matrix.clone());
+        }
         let (context, rest) = name.split_once('.')?;
         match context {
             "github" => self.github.get(rest).cloned(),
