@@ -12,7 +12,7 @@ use serde_yaml::Value;
 use sha2::{Digest as _, Sha256};
 use tollgate::simulate::{Answer, Script};
 
-use crate::run::{KEY, budget, repository, serve};
+use crate::run::{KEY, repository, serve};
 use crate::run_actions::pull_request;
 use crate::support::Tollgate;
 use crate::support::runner::{Job, Ran, fields};
@@ -25,6 +25,11 @@ const GATE: &str = "Check the budgets";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A budget file whose books lie in the job's own folder: a run that is no simulation would push a branch.
+fn budget(usd: &str, cap: &str) -> String {
+    crate::run::budget(usd, cap, "") + "ledger: file\n"
 }
 
 /// A job on the pull request of this world.
@@ -50,7 +55,7 @@ fn path_with(folder: &Path) -> String {
 
 #[test]
 fn a_simulated_run_hands_every_output_on() {
-    let file = budget("5", "1", "");
+    let file = budget("5", "1");
     let world = pull_request(&file, &file);
     let mut job = job(&world);
     let with = [("binary-path", BINARY), ("simulate", "true"), ("comment-key", "second")];
@@ -77,7 +82,7 @@ fn a_simulated_run_hands_every_output_on() {
 
 #[test]
 fn a_budget_that_is_exceeded_fails_the_step_and_the_outputs_say_so() {
-    let file = budget("0.01", "1", "").replace("0.0001", "0.008");
+    let file = budget("0.01", "1").replace("0.0001", "0.008");
     let world = pull_request(&file, &file);
     let mut job = job(&world);
     let ran = job.uses(root(), &[("binary-path", BINARY), ("simulate", "true")]);
@@ -91,11 +96,11 @@ fn a_budget_that_is_exceeded_fails_the_step_and_the_outputs_say_so() {
 
 #[test]
 fn the_gate_fails_where_a_budget_is_passed() {
-    let file = budget("5", "1", "");
+    let file = budget("5", "1");
     let world = pull_request(&file, &file);
     let mut job = job(&world);
     job.uses(root(), &[("binary-path", BINARY), ("simulate", "true")]).expect_success();
-    world.file("lower.yml", &budget("0.01", "0.01", ""));
+    world.file("lower.yml", &budget("0.01", "0.01"));
     let with = [("binary-path", BINARY), ("simulate", "true"), ("budget-file", "lower.yml")];
     let gate = job.uses(&root().join("gate"), &with);
     gate.expect_failure(GATE, 3);
@@ -105,7 +110,7 @@ fn the_gate_fails_where_a_budget_is_passed() {
 #[test]
 fn a_command_is_one_argument_a_line_and_sees_no_key_and_no_token() {
     let upstream = serve(Script::new(|_| Answer::text("Looked at.").of_tokens(400).into()));
-    let file = budget("1", "0.1", "");
+    let file = budget("1", "0.1");
     let world = pull_request(&file, &file);
     let seen = world.home().join("seen");
     let agent = program(
@@ -132,7 +137,7 @@ fn a_command_is_one_argument_a_line_and_sees_no_key_and_no_token() {
 
 #[test]
 fn a_word_that_is_no_truth_value_is_refused() {
-    let world = repository(&budget("1", "0.1", ""));
+    let world = repository(&budget("1", "0.1"));
     let ran = Job::new(&world.work()).uses(root(), &[("binary-path", BINARY), ("simulate", "yes")]);
     ran.expect_failure(AGENT, 2);
     assert_eq!(
@@ -155,7 +160,7 @@ fn npm(folder: &Path, log: &Path) {
 #[test]
 fn a_missing_agent_is_installed_in_the_version_that_was_measured() {
     let upstream = serve(Script::new(|_| Answer::text("Looked at.").of_tokens(400).into()));
-    let file = budget("1", "0.1", "");
+    let file = budget("1", "0.1");
     let world = pull_request(&file, &file);
     world.file(".npmrc", "registry=http://127.0.0.1:1/\n");
     let (bin, log) = (world.home().join("bin"), world.home().join("npm.log"));
@@ -196,7 +201,7 @@ fn a_missing_agent_is_installed_in_the_version_that_was_measured() {
 
 #[test]
 fn an_agent_that_is_there_is_taken_as_it_is() {
-    let file = budget("1", "0.1", "");
+    let file = budget("1", "0.1");
     let world = pull_request(&file, &file);
     let bin = world.home().join("bin");
     let claude = program(&bin, "claude", "#!/bin/sh\nexit 0\n");
