@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod action;
 mod agent;
 mod break_meter;
 mod break_run;
@@ -10,6 +11,7 @@ mod claude_world;
 mod cost;
 mod deliver;
 mod deliver_world;
+mod documents;
 mod event;
 mod gate;
 mod ledger;

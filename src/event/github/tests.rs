@@ -264,7 +264,7 @@ fn whole_messages() {
     assert_eq!(
         parse("release", b"{}").unwrap_err().to_string(),
         "the event `release` is not supported\n\nhint: run tollgate on one of pull_request, pull_request_target, \
-         issue_comment, pull_request_review_comment, workflow_dispatch, schedule, push, merge_group, or pass a \
+         issue_comment, pull_request_review_comment, workflow_dispatch, schedule, push, merge_group, workflow_run, or pass a \
          payload of one with --event FILE"
     );
     assert_eq!(
