@@ -137,10 +137,34 @@ struct Swap {
     ours: Option<Vec<u8>>,
 }
 
+/// Where the default branch's files come from.
+#[derive(Debug)]
+pub enum Source<'a> {
+    /// A commit that the repository has.
+    Commit(&'a str),
+    /// The steering files themselves.
+    Files(Vec<Given>),
+    /// Nowhere: then the agent gets none.
+    Nowhere,
+}
+
+/// A steering file of the default branch.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// From the top of the working tree.
+    pub path: PathBuf,
+    /// Whether it can be executed.
+    pub executable: bool,
+    /// What is in it.
+    pub content: Vec<u8>,
+}
+
 /// A file of the default branch.
 struct Blob {
     mode: Vec<u8>,
     id: String,
+    /// What is in it, where git need not be asked.
+    content: Option<Vec<u8>>,
 }
 
 /// The default branch: all its files, by path.
@@ -151,20 +175,22 @@ struct DefaultBranch {
 }
 
 impl Steering {
-    /// Takes every steering file below `root` from `commit`; without one, takes them away. `git` is an
-    /// absolute path. What was done is in [`Steering::said`].
+    /// Takes every steering file below `root` from `source`. `git` is an absolute path. What was done is in
+    /// [`Steering::said`].
     ///
     /// # Errors
     /// When it could not be done wholly: then everything is as it was before.
     pub async fn take(
         git: &Path,
         root: &Path,
-        commit: Option<&str>,
+        source: Source<'_>,
         run_folder: &Path,
     ) -> Result<Self, SteeringError> {
-        let default = match commit {
-            Some(commit) => read_default(git, root, commit).await?,
-            None => DefaultBranch { files: BTreeMap::new(), differing: BTreeSet::new() },
+        let known = !matches!(source, Source::Nowhere);
+        let default = match source {
+            Source::Commit(commit) => read_default(git, root, commit).await?,
+            Source::Files(files) => given(root, files),
+            Source::Nowhere => given(root, Vec::new()),
         };
         let found = walk(root)?;
         let mut wrong = default.differing.clone();
@@ -173,7 +199,7 @@ impl Steering {
         let aside = run_folder.join("steering");
         let mut this =
             Self { root: root.to_owned(), aside, swaps: Vec::new(), made: Vec::new(), said: Vec::new() };
-        let mut done = this.remove(&wrong, commit.is_some(), &default);
+        let mut done = this.remove(&wrong, known, &default);
         if done.is_ok() {
             done = this.place(git, &default).await;
         }
@@ -232,12 +258,10 @@ impl Steering {
                 ));
                 continue;
             };
-            let mut content = Vec::new();
-            let command = asked(git, &self.root, &["cat-file", "blob", &blob.id]);
-            if run(command, FILE_BYTES_MAX, &mut content).await? > FILE_BYTES_MAX {
+            let Some(content) = content(git, &self.root, blob).await? else {
                 self.said.push(format!("{} is kept from the agent: it is too large", shown(&path)));
                 continue;
-            }
+            };
             let here = self.root.join(&path);
             if !self.make_parents(&path)? {
                 self.said
@@ -343,6 +367,20 @@ impl Drop for Steering {
     }
 }
 
+/// What of the files that were given the working tree has otherwise.
+fn given(root: &Path, files: Vec<Given>) -> DefaultBranch {
+    let mut default = DefaultBranch { files: BTreeMap::new(), differing: BTreeSet::new() };
+    for Given { path, executable, content } in files {
+        if !is(&root.join(&path), &content) {
+            default.differing.insert(path.clone());
+        }
+        let mode = if executable { b"100755" } else { b"100644" };
+        let blob = Blob { mode: mode.to_vec(), id: String::new(), content: Some(content) };
+        default.files.insert(path, blob);
+    }
+    default
+}
+
 /// What the default branch has at `commit`, and what of the steering files the working tree has otherwise.
 async fn read_default(git: &Path, root: &Path, commit: &str) -> Result<DefaultBranch, SteeringError> {
     let list = asked(git, root, &["ls-tree", "-r", "-z", "--full-tree", commit]);
@@ -357,7 +395,7 @@ async fn read_default(git: &Path, root: &Path, commit: &str) -> Result<DefaultBr
         let (Some(head), Some(name)) = (halves.next(), halves.next()) else { continue };
         let mut head = head.split(|byte| *byte == b' ');
         let (Some(mode), Some(b"blob"), Some(id)) = (head.next(), head.next(), head.next()) else { continue };
-        let blob = Blob { mode: mode.to_vec(), id: String::from_utf8_lossy(id).into_owned() };
+        let blob = Blob { mode: mode.to_vec(), id: String::from_utf8_lossy(id).into_owned(), content: None };
         files.insert(PathBuf::from(os(name)), blob);
     }
     let names = diff.split(|byte| *byte == 0).filter(|name| !name.is_empty());
@@ -421,6 +459,17 @@ async fn resolve<'a>(
         }
     }
     Ok(None)
+}
+
+/// What is in a file; `None` where that is too large.
+async fn content(git: &Path, root: &Path, blob: &Blob) -> Result<Option<Vec<u8>>, SteeringError> {
+    if let Some(content) = &blob.content {
+        return Ok(Some(content.clone()));
+    }
+    let mut content = Vec::new();
+    let command = asked(git, root, &["cat-file", "blob", &blob.id]);
+    let bytes = run(command, FILE_BYTES_MAX, &mut content).await?;
+    Ok((bytes <= FILE_BYTES_MAX).then_some(content))
 }
 
 /// A relative path from a folder, within the tree; `None` where it leaves it.

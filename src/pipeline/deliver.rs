@@ -38,7 +38,6 @@ pub(super) async fn deliver(
     saved: &mut Saved,
     end: AgentEnd,
     folder: &RunFolder,
-    github: Option<&GitHub>,
     shell: &Shell,
 ) {
     let baseline = saved.baseline.take();
@@ -72,7 +71,7 @@ pub(super) async fn deliver(
         saved.notes.push("the agent's result is no comment: the event has no pull request".to_owned());
         return;
     };
-    let Some(github) = github else {
+    let Some(github) = story.github else {
         saved.notes.push("the agent's result is no comment: GITHUB_TOKEN is not set".to_owned());
         return;
     };

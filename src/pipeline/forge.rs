@@ -1,12 +1,17 @@
 //! What only GitHub can say of an event before anything is spent: who may do what, and which pull request
 //! another workflow's run belongs to.
 
+use std::path::{Path, PathBuf};
+
+use crate::agent::steering::{Given, steers};
 use crate::cli::Shell;
 use crate::event::{Change, Event, Kind, Person};
-use crate::github::{Config, GitHub, Permission, PullRequest, Secret};
+use crate::github::{Config, Error, GitHub, Permission, PullRequest, Secret, TreeEntry, TreeKind};
 
 use super::inputs::Inputs;
 
+/// The most files that steer agents that are asked for, one call each.
+const STEERING_FILES_MAX: usize = 100;
 /// Where the API is unless the runner says otherwise.
 const API: &str = "https://api.github.com";
 
@@ -79,6 +84,29 @@ async fn pull_request(github: Option<&GitHub>, kind: Kind, change: &mut Change) 
         (Err(_), _) if github.is_none() => Ok(()),
         (Err(why), _) => Err(format!("pull request #{number} cannot be read: {why}")),
     }
+}
+
+/// The default branch's files that steer agents, for a checkout that does not have it; `None` where GitHub
+/// does not tell all of them. Links are left out.
+///
+/// # Errors
+/// When GitHub does not answer.
+pub(super) async fn steering(github: &GitHub, branch: &str) -> Result<Option<Vec<Given>>, Error> {
+    let Some(commit) = github.branch(branch).await? else { return Ok(None) };
+    let tree = github.tree(&commit, "").await?;
+    let is_file = |entry: &&TreeEntry| matches!(entry.kind, TreeKind::File | TreeKind::Executable);
+    let wanted: Vec<&TreeEntry> =
+        tree.entries.iter().filter(is_file).filter(|entry| steers(Path::new(&entry.path))).collect();
+    if !tree.complete || wanted.len() > STEERING_FILES_MAX {
+        return Ok(None);
+    }
+    let mut files = Vec::new();
+    for entry in wanted {
+        let content = github.blob(&entry.sha).await?;
+        let executable = entry.kind == TreeKind::Executable;
+        files.push(Given { path: PathBuf::from(&entry.path), executable, content });
+    }
+    Ok(Some(files))
 }
 
 fn fill(change: &mut Change, found: PullRequest) {

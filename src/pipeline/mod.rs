@@ -86,6 +86,8 @@ struct Story<'a> {
     class: &'a Class,
     /// The limits that apply.
     limits: &'a Limits,
+    /// The forge, where there is one and a token for it.
+    github: Option<&'a GitHub>,
     /// When it began.
     started: Timestamp,
 }
@@ -105,7 +107,9 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
     let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
-    let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
+    let github = github.as_ref();
+    let story =
+        Story { request: &request, inputs: &inputs, class: &class, limits: &limits, github, started: now };
     if let Some(reason) = asks::refused(&inputs.event) {
         return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell);
     }
@@ -133,7 +137,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return without_ledger(error, &story, shell),
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
-    conclude(&story, &store, &route, &held, &folder, &upstream, github.as_ref(), run, shell).await
+    conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
 
 /// The class of the work; a task that the user names needs no guessing, its stakes do.
@@ -273,7 +277,8 @@ async fn spend(
     let began = Instant::now();
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
-    let (isolation, work) = tokio::join!(harden(&upstream.key), Work::prepare(inputs, shell, folder.path()));
+    let (isolation, work) =
+        tokio::join!(harden(&upstream.key), Work::prepare(story, &upstream.key, shell, folder.path()));
     let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
@@ -295,8 +300,6 @@ async fn conclude(
     route: &Route,
     held: &Held,
     folder: &RunFolder,
-    upstream: &Upstream,
-    github: Option<&GitHub>,
     run: anyhow::Result<Spent>,
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
@@ -315,9 +318,8 @@ async fn conclude(
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
-    let secrets = [upstream.key.as_str()];
-    let mut saved = work.save(story, supervised.last_words(), folder.path(), &secrets, shell).await;
-    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, github, shell).await;
+    let mut saved = work.save(story, supervised.last_words(), folder.path()).await;
+    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let (gate, balances) = match settlement {
         Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),

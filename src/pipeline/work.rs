@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::inputs::Inputs;
-use super::{Story, folder};
+use super::{Story, folder, forge};
 use crate::agent::environment;
 use crate::agent::output::Redactor;
 use crate::agent::patch::{Baseline, PatchOutcome};
-use crate::agent::steering::Steering;
+use crate::agent::steering::{Source, Steering};
 use crate::budget::Deliver;
 use crate::cli::Shell;
 use crate::event::git::Git;
@@ -27,6 +27,8 @@ const SAID_MAX: usize = 50;
 pub(super) struct Work {
     baseline: Result<Baseline, PatchOutcome>,
     steering: Option<Steering>,
+    /// What must not leave the machine.
+    redactor: Redactor,
 }
 
 /// What the agent left behind.
@@ -94,21 +96,37 @@ impl Work {
     ///
     /// # Errors
     /// When the files that steer agents cannot be taken from there: then no agent may start.
-    pub(super) async fn prepare(inputs: &Inputs, shell: &Shell, folder: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(
+        story: &Story<'_>,
+        key: &str,
+        shell: &Shell,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let inputs = story.inputs;
+        let known = environment::secrets(&shell.env);
+        let redactor = Redactor::new(std::iter::once(key).chain(known.iter().map(String::as_str)));
         let Some(git) = git(inputs, shell) else {
-            return Ok(Self { baseline: Err(PatchOutcome::NotARepository), steering: None });
+            return Ok(Self { baseline: Err(PatchOutcome::NotARepository), steering: None, redactor });
         };
         // First: what is changed for the agent is none of its work.
         let baseline = Baseline::take(git.program(), &inputs.root, folder).await;
         let is_repository = !matches!(baseline, Err(PatchOutcome::NotARepository));
         let steering = if inputs.of_another && is_repository {
             let default = default_commit(&git, &inputs.event);
-            let taken = Steering::take(git.program(), &inputs.root, default.as_deref(), folder).await;
+            let source = match (&default, story.github) {
+                (Some(commit), _) => Source::Commit(commit),
+                (None, Some(github)) => {
+                    let files = forge::steering(github, &inputs.event.default_branch).await;
+                    files.ok().flatten().map_or(Source::Nowhere, Source::Files)
+                }
+                (None, None) => Source::Nowhere,
+            };
+            let taken = Steering::take(git.program(), &inputs.root, source, folder).await;
             Some(taken.context("the agent is not started")?)
         } else {
             None
         };
-        Ok(Self { baseline, steering })
+        Ok(Self { baseline, steering, redactor })
     }
 
     /// Says which files are not as the checkout has them.
@@ -130,22 +148,13 @@ impl Work {
 
     /// Saves the agent's last text and its work in the run's folder, and puts the files that steer agents
     /// back as the checkout had them.
-    pub(super) async fn save(
-        self,
-        story: &Story<'_>,
-        text: Option<String>,
-        run_folder: &Path,
-        secrets: &[&str],
-        shell: &Shell,
-    ) -> Saved {
+    pub(super) async fn save(self, story: &Story<'_>, text: Option<String>, run_folder: &Path) -> Saved {
         let mut saved = Saved::default();
         // Before the patch is made, which would hold them otherwise.
         saved.notes.extend(self.steering.map(Steering::put_back).unwrap_or_default());
-        let known = environment::secrets(&shell.env);
-        let redactor = Redactor::new(secrets.iter().copied().chain(known.iter().map(String::as_str)));
         if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
             // What is hidden goes first: without it, its neighbours may be a secret.
-            let text = redactor.published(&defuse::visible(&text));
+            let text = self.redactor.published(&defuse::visible(&text));
             let path = run_folder.join("result.md");
             match folder::write(&path, text.as_bytes()) {
                 Ok(()) => saved.result = Some(path),
@@ -156,7 +165,7 @@ impl Work {
         let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
         // The built-in agent writes nothing: what differs is its user's own.
         if deliver != Some(&Deliver::Off) && !story.request.simulate {
-            save_patch(self.baseline, &redactor, &mut saved).await;
+            save_patch(self.baseline, &self.redactor, &mut saved).await;
         }
         saved
     }

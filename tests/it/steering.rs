@@ -1,7 +1,8 @@
 //! A pull request's own files: what they cannot tell the agent, and what they cannot make tollgate run.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate::simulate::Answer;
@@ -95,29 +96,20 @@ fn a_stubborn_agent_does_not_keep_a_cancelled_run_from_settling() {
     let (script, requests) = announced(|_| Answer::text("Looked at.").of_tokens(40).into());
     let upstream = serve(script);
     let mut world = repository(&budget("1", "0.1", ""));
-    let mut child = with_agent(&mut world, &upstream, STUBBORN).command().spawn().expect("it starts");
+    let child = with_agent(&mut world, &upstream, STUBBORN).command().spawn().expect("it starts");
     world.forget_args();
     arrival(&requests);
     let id = Pid::from_child(&child);
-    let mut needed = Vec::new();
-    for (signal, wait) in [(Signal::INT, 7_500), (Signal::TERM, 2_500), (Signal::KILL, 2_500)] {
-        kill_process(id, signal).expect("it is there");
-        needed.push(signal);
-        let until = Instant::now() + Duration::from_millis(wait);
-        while child.try_wait().expect("it is ours").is_none() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        if child.try_wait().expect("it is ours").is_some() {
-            break;
-        }
-    }
-    let output = child.wait_with_output().expect("its output");
-    assert_eq!(
-        needed,
-        [Signal::INT],
-        "the interrupt was enough: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let signals = [(Signal::INT, 7_500), (Signal::TERM, 2_500), (Signal::KILL, 10_000)];
+    let mut ends = signals.iter().filter_map(|(signal, wait_ms)| {
+        kill_process(id, *signal).expect("it is there");
+        Some((*signal, ended.recv_timeout(Duration::from_millis(*wait_ms)).ok()?))
+    });
+    let (signal, output) = ends.next().expect("it ends");
+    let output = output.expect("its output");
+    assert_eq!(signal, Signal::INT, "the interrupt was enough: {}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(130));
     let ledger = expect_settled(&mut world, false);
     assert_eq!(charged(&ledger), upstream.witness.usd());

@@ -59,7 +59,7 @@ impl Repo {
     }
 
     async fn take(&self) -> Steering {
-        Steering::take(&git(), &self.tree(), Some("main"), &self.run()).await.expect("it is taken")
+        Steering::take(&git(), &self.tree(), Source::Commit("main"), &self.run()).await.expect("it is taken")
     }
 }
 
@@ -222,7 +222,8 @@ async fn a_link_that_the_agent_puts_in_the_way_is_not_written_through() {
 #[tokio::test]
 async fn without_a_default_branch_the_agent_gets_none() {
     let repo = Repo::new(&[("CLAUDE.md", "ours"), ("a", "a")]);
-    let steering = Steering::take(&git(), &repo.tree(), None, &repo.run()).await.expect("it is taken");
+    let steering =
+        Steering::take(&git(), &repo.tree(), Source::Nowhere, &repo.run()).await.expect("it is taken");
     assert_eq!(
         steering.said(),
         [
@@ -249,4 +250,24 @@ async fn a_folder_in_a_files_place_makes_room_for_it() {
     assert_eq!(repo.read("CLAUDE.md/x").as_deref(), Some("theirs"));
     assert_eq!(repo.read(".claude").as_deref(), Some("theirs"));
     assert_eq!(repo.git(&["status", "--porcelain"]), "");
+}
+
+#[tokio::test]
+async fn files_that_are_given_take_the_place_of_a_commit() {
+    let repo = Repo::new(&[("CLAUDE.md", "theirs"), ("AGENTS.md", "the same"), ("a", "a")]);
+    let given = |path: &str, content: &str| Given {
+        path: path.into(),
+        executable: false,
+        content: content.as_bytes().to_vec(),
+    };
+    let files = vec![given("CLAUDE.md", "ours"), given("AGENTS.md", "the same")];
+    let steering =
+        Steering::take(&git(), &repo.tree(), Source::Files(files), &repo.run()).await.expect("it is taken");
+    assert_eq!(repo.read("CLAUDE.md").as_deref(), Some("ours"));
+    assert_eq!(
+        steering.said(),
+        ["`CLAUDE.md` is the default branch's while the agent runs: it steers agents"]
+    );
+    assert!(steering.put_back().is_empty());
+    assert_eq!(repo.read("CLAUDE.md").as_deref(), Some("theirs"));
 }
