@@ -5,9 +5,10 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use tollgate::simulate::{Answer, Script};
 
 use crate::deliver_world::Forge;
-use crate::run::{KEY, agent, budget, lines, repository, verdict};
+use crate::run::{KEY, agent, budget, lines, repository, serve, verdict};
 use crate::run_actions::{plain, pull_request, runner};
 use crate::support::{Run, Tollgate, git};
 
@@ -111,6 +112,22 @@ fn secrets_are_in_nothing_that_is_delivered() {
         result.starts_with("key [redacted] token [redacted] hex [redacted] [redacted] base64 "),
         "{result}"
     );
+}
+
+#[test]
+fn secrets_in_what_the_model_said_are_not_delivered_either() {
+    // An agent that prints nothing: its last words are the model's.
+    let hex: String = KEY.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let says = format!("plain {KEY} and hex {hex} and {}", STANDARD.encode(KEY));
+    let upstream = serve(Script::new(move |_| Answer::text(&says).of_tokens(400).into()));
+    let (mut world, forge) = at_forge("comment");
+    let run = agent(&mut world, &upstream, "ask Go\n");
+    run.expect_code(0);
+    let body = comments(&forge)[0].1.clone();
+    assert!(body.contains("plain \\[redacted\\] and hex \\[redacted\\] and "), "{body}");
+    for text in [&body, &run.stderr, &run.stdout] {
+        no_canary(text);
+    }
 }
 
 /// The folder of the one run there was.
