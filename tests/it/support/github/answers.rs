@@ -209,14 +209,14 @@ fn issue(state: &mut State, asked: &Asked<'_>, number: &str, what: &str, stale: 
         }
         (&Method::GET, "comments") => {
             let of_this = state.comments.iter().filter(|row| row.issue == number);
-            asked.page(of_this.map(|row| comment(row)).collect())
+            asked.page(of_this.map(comment).collect())
         }
         (&Method::POST, "comments") => match text(&asked.body) {
             Ok(body) => {
                 let viewer = state.viewer.clone();
                 json_of(201, &comment(&state.comment(number, &viewer, &body)))
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         },
         _ => not_found(),
     }
@@ -237,17 +237,17 @@ fn one_comment(state: &mut State, asked: &Asked<'_>, id: &str) -> Answer {
             (row.body, row.updated) = (body, now);
             json_of(200, &comment(row))
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
 /// A comment's text, or why GitHub does not take it.
-fn text(body: &Value) -> Result<String, Answer> {
+fn text(body: &Value) -> Result<String, Box<Answer>> {
     let text = body["body"].as_str().unwrap_or_default();
     if text.is_empty() || text.chars().count() > COMMENT_CHARS_MAX {
         let why = format!("body is too long (maximum is {COMMENT_CHARS_MAX} characters)");
         let errors = json!([{ "resource": "IssueComment", "code": "unprocessable", "message": why }]);
-        return Err(json_of(422, &json!({ "message": "Validation Failed", "errors": errors })));
+        return Err(Box::new(json_of(422, &json!({ "message": "Validation Failed", "errors": errors }))));
     }
     Ok(text.to_owned())
 }
