@@ -3,6 +3,7 @@
 
 pub(crate) mod expression;
 pub(crate) mod runner;
+pub(crate) mod github;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
