@@ -2,8 +2,8 @@
 //! that may be missing.
 
 pub(crate) mod expression;
-pub(crate) mod runner;
 pub(crate) mod github;
+pub(crate) mod runner;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
