@@ -9,6 +9,7 @@ mod finish;
 pub mod folder;
 pub mod inputs;
 mod live;
+pub mod place;
 mod prompt;
 mod start;
 
@@ -31,7 +32,7 @@ use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance, Settlement};
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
@@ -46,6 +47,7 @@ use finish::Facts;
 use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
+use place::Place;
 use start::{Start, Upstream};
 
 /// The bot whose pull requests get no secrets, as those from forks.
@@ -95,10 +97,12 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
-    let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
+    let limits = books::limits(shell, &inputs, class.task, now);
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
-    let store = match books::open(&inputs.state, request.simulate, shell) {
+    // Git is found, and the token read, before any agent could have a say in either.
+    let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
+    let store = match books::open(place, &inputs.state, request.simulate, shell) {
         Ok(store) => store,
         Err(error) => return without_ledger(error, &story, shell),
     };
@@ -119,6 +123,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
         Err(error) => return without_ledger(error, &story, shell),
     };
+    store.rest();
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
@@ -295,7 +300,7 @@ async fn conclude(
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
-    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
     });

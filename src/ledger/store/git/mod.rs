@@ -130,7 +130,9 @@ impl GitStore {
         loop {
             let snapshot = self.lock().snapshot(self, false);
             match snapshot.map(|(snapshot, _)| snapshot) {
-                Ok(snapshot) => return work(&mut self.session(&snapshot)).map_err(|error| self.placed(error)),
+                Ok(snapshot) => {
+                    return work(&mut self.session(&snapshot)).map_err(|error| self.placed(error));
+                }
                 Err(error) => trouble.bear(error)?,
             }
         }

@@ -149,7 +149,10 @@ impl Call<'_> {
         command.envs(passed(&PASSED));
         match &place.credentials {
             Credentials::Own => {
-                command.env_remove("GIT_CONFIG_NOSYSTEM").envs(passed(&OWN)).envs(passed(&["GIT_CONFIG_NOSYSTEM"]));
+                command
+                    .env_remove("GIT_CONFIG_NOSYSTEM")
+                    .envs(passed(&OWN))
+                    .envs(passed(&["GIT_CONFIG_NOSYSTEM"]));
             }
             Credentials::Token(_) => {
                 command.env("HOME", self.repository).env("GIT_CONFIG_GLOBAL", "/dev/null");

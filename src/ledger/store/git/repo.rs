@@ -159,7 +159,8 @@ impl Repo {
         for _ in oids {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut)?;
             let header = String::from_utf8_lossy(&rest[..end]).into_owned();
-            let size = header.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).ok_or_else(cut)?;
+            let size =
+                header.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).ok_or_else(cut)?;
             rest = &rest[end + 1..];
             contents.push(rest.get(..size).ok_or_else(cut)?.to_vec());
             rest = rest.get(size + 1..).unwrap_or_default();
@@ -213,7 +214,12 @@ impl Repo {
     }
 
     /// Sets the branch to `commit` if it is still at `old`, or still absent.
-    pub(super) fn push(&self, place: &GitPlace, old: Option<&str>, commit: &str) -> Result<Pushed, RemoteError> {
+    pub(super) fn push(
+        &self,
+        place: &GitPlace,
+        old: Option<&str>,
+        commit: &str,
+    ) -> Result<Pushed, RemoteError> {
         let reference = format!("refs/heads/{}", place.branch);
         let lease = format!("--force-with-lease={reference}:{}", old.unwrap_or_default());
         let refspec = format!("{commit}:{reference}");

@@ -86,7 +86,8 @@ impl Inner {
         let single = [format!("{prefix}head.json"), format!("{prefix}events/older"), "root".to_owned()];
         wanted.extend(single.iter().filter_map(|path| Some((path.clone(), files.get(path)?.as_str()))));
         let parts: Vec<(Part, &str)> = tree::parts_of(&files, &prefix).collect();
-        let oids: Vec<&str> = wanted.iter().map(|(_, oid)| *oid).chain(parts.iter().map(|(_, oid)| *oid)).collect();
+        let oids: Vec<&str> =
+            wanted.iter().map(|(_, oid)| *oid).chain(parts.iter().map(|(_, oid)| *oid)).collect();
         let mut contents = repo.read(place, &oids)?;
         let texts = contents.split_off(wanted.len());
         let named: BTreeMap<String, String> = wanted
@@ -95,7 +96,9 @@ impl Inner {
             .map(|((path, _), content)| (path, String::from_utf8_lossy(&content).into_owned()))
             .collect();
         let older = match named.get(&single[1]) {
-            Some(text) => tree::older(text).ok_or_else(|| foreign(store, "its list of older events is unreadable"))?,
+            Some(text) => {
+                tree::older(text).ok_or_else(|| foreign(store, "its list of older events is unreadable"))?
+            }
             None => Vec::new(),
         };
         let tree = Tree {
@@ -138,7 +141,8 @@ impl Inner {
             Ok(None) | Err(HeadError::Damaged) => {
                 let mut snapshot = Snapshot { tree, head: Head::default(), written, ahead };
                 let (folder, _) = self.view(store, &snapshot, None)?;
-                let book = audit(Lines::new(&folder, shards(&folder)?)).map_err(|error| store.placed(error))?;
+                let book =
+                    audit(Lines::new(&folder, shards(&folder)?)).map_err(|error| store.placed(error))?;
                 snapshot.head = Head::at(book.into_book(), String::new(), 0, 0, 0);
                 Ok(snapshot)
             }

@@ -103,7 +103,12 @@ pub(super) fn parts_of<'a>(
 
 impl Tree {
     /// What the lines of a transaction change, and the tree after it but for its commit.
-    pub(super) fn with(&self, prefix: &str, lines: &[(String, String)], head: &Head) -> (Tree, Vec<(String, Change)>) {
+    pub(super) fn with(
+        &self,
+        prefix: &str,
+        lines: &[(String, String)],
+        head: &Head,
+    ) -> (Tree, Vec<(String, Change)>) {
         let mut next = self.clone();
         let mut touched: Vec<Part> = Vec::new();
         for (shard, line) in lines {
@@ -147,7 +152,8 @@ impl Tree {
     /// The part that the next line of a shard goes to.
     fn part_for(&self, shard: &str) -> Part {
         let month = shard.trim_end_matches(".jsonl").to_owned();
-        let of_month = self.parts.iter().filter(|(part, _)| part.month == month).max_by_key(|(part, _)| part.number);
+        let of_month =
+            self.parts.iter().filter(|(part, _)| part.month == month).max_by_key(|(part, _)| part.number);
         if let Some((part, text)) = of_month {
             let full = memchr::memchr_iter(b'\n', text).count() >= PART_LINES_MAX;
             return Part { month, number: part.number + u32::from(full) };
@@ -167,7 +173,8 @@ impl Tree {
 
     /// Whether the parts of each month are numbered without a gap.
     pub(super) fn is_whole(&self) -> bool {
-        let mut all: Vec<&Part> = self.older.iter().map(|older| &older.part).chain(self.parts.keys()).collect();
+        let mut all: Vec<&Part> =
+            self.older.iter().map(|older| &older.part).chain(self.parts.keys()).collect();
         all.sort_unstable();
         let mut before: Option<&Part> = None;
         all.into_iter().all(|part| {
