@@ -186,3 +186,34 @@ impl Tree {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_full_makes_room_for_the_next_and_stays_in_the_history() {
+        let line = |count: usize| vec![("2026-11.jsonl".to_owned(), "{}".to_owned()); count];
+        let head = Head::default();
+        let (tree, _) = Tree::default().with("", &line(PART_LINES_MAX - 1), &head);
+        let tree = Tree { tip: Some("1".repeat(40)), ..tree };
+        // One commit may fill a part and begin the next: it has both.
+        let (both, changes) = tree.with("", &line(2), &head);
+        let numbers = |tree: &Tree| tree.parts.keys().map(|part| part.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&both), [1, 2]);
+        assert!(both.older.is_empty() && both.is_whole());
+        assert!(changes.iter().any(|(path, _)| path == "root"));
+        let both = Tree { tip: Some("2".repeat(40)), ..both };
+        let (next, changes) = both.with("", &line(1), &head);
+        assert_eq!(numbers(&next), [2]);
+        let first = Part { month: "2026-11".to_owned(), number: 1 };
+        assert_eq!(next.older, [Older { part: first.clone(), commit: "2".repeat(40) }]);
+        assert!(changes.contains(&(first.path(), Change::Remove)), "{changes:?}");
+        assert_eq!(older(&older_text(&next.older)), Some(next.older.clone()));
+        assert!(next.is_whole());
+        assert!(!Tree { older: Vec::new(), ..next }.is_whole(), "its first part is missing");
+        // After a month without events, the next begins at 1, and an older month goes on after its last part.
+        let (december, _) = both.with("", &[("2026-12.jsonl".to_owned(), "{}".to_owned())], &head);
+        assert_eq!(december.parts.keys().map(Part::path).collect::<Vec<_>>(), ["events/2026-12/0001.jsonl"]);
+    }
+}
