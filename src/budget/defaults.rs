@@ -29,6 +29,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         mode: Mode::Enforce,
         timezone: TimeZone::UTC,
         ledger: LedgerChoice::Default,
+        ledger_root: None,
         budgets: budgets(),
         tiers: tiers(),
         tasks: tasks(),

@@ -10,7 +10,6 @@ use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::inputs::Inputs;
 use super::work::Saved;
 use super::{Story, books, folder};
 use crate::budget::Mode;
@@ -20,7 +19,7 @@ use crate::gate::Gate;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::meter::Totals;
 use crate::money::Usd;
 use crate::price::Table;
@@ -219,9 +218,8 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Result<Option<PurseTotal>> {
-    let Some(number) = inputs.event.change.as_ref().and_then(|change| change.number) else { return Ok(None) };
-    let purse = format!("pr:{number}");
+pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Result<Option<PurseTotal>> {
+    let Some(purse) = limits.pull_request() else { return Ok(None) };
     let mut spends = BTreeMap::new();
     for event in store.events(None).map_err(books::unavailable)? {
         let event = event.map_err(books::unavailable)?;
@@ -232,7 +230,7 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
             Kind::Adjust(adjust) => (adjust.spend, adjust.of),
             Kind::Reserve(_) | Kind::Void(_) => continue,
         };
-        if of.purses.contains(&purse) {
+        if of.purses.iter().any(|own| own == purse) {
             spends.insert(event.hold, spend);
         }
     }

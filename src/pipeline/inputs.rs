@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE, UnknownModel};
+use crate::budget::{self, Budget, PATH as BUDGET_FILE, UnknownModel};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
 use crate::exit::Failure;
 use crate::price::Table;
-
-/// Where tollgate keeps its ledger and its runs, unless the budget file says otherwise.
-const STATE: &str = ".tollgate";
 
 /// What a run starts from.
 #[derive(Debug)]
@@ -67,10 +64,7 @@ impl Inputs {
                 Budget::builtin()
             }
         };
-        let state = match &budget.ledger {
-            LedgerChoice::File(Some(path)) => root.join(path),
-            LedgerChoice::Default | LedgerChoice::File(None) => root.join(STATE),
-        };
+        let state = root.join(budget.ledger.folder());
         Ok(Self { event, budget, workflow, on_actions, of_another, root, state })
     }
 }

@@ -12,6 +12,7 @@ pub mod folder;
 mod forge;
 pub mod inputs;
 mod live;
+pub mod place;
 mod prompt;
 mod start;
 mod work;
@@ -35,7 +36,7 @@ use crate::github::GitHub;
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance, Settlement};
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
@@ -50,6 +51,7 @@ use finish::Facts;
 use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
+use place::Place;
 use start::{Start, Upstream};
 use work::{Saved, Work};
 
@@ -106,7 +108,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     }
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
-    let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
+    let limits = books::limits(shell, &inputs, class.task, now);
     let github = github.as_ref();
     let story =
         Story { request: &request, inputs: &inputs, class: &class, limits: &limits, github, started: now };
@@ -115,7 +117,9 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     }
     work::check_checkout(&story, shell)?;
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
-    let store = match books::open(&inputs.state, request.simulate, shell) {
+    // Git is found, and the token read, before any agent could have a say in either.
+    let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
+    let store = match books::open(place, &inputs.state, request.simulate, shell) {
         Ok(store) => store,
         Err(error) => return without_ledger(error, &story, shell),
     };
@@ -136,6 +140,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
         Err(error) => return without_ledger(error, &story, shell),
     };
+    store.rest();
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
@@ -329,7 +334,7 @@ async fn conclude(
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
-    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
     });

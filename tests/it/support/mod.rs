@@ -2,6 +2,7 @@
 //! that may be missing.
 
 pub(crate) mod expression;
+pub(crate) mod git_http;
 pub(crate) mod github;
 pub(crate) mod runner;
 
