@@ -179,6 +179,9 @@ fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Resul
             live.insert(event.hold, (event.at, terms));
             continue;
         }
+        if let Kind::Refuse(_) = event.kind {
+            continue;
+        }
         let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));
         let known = match closed {
             Some(hold) => {
