@@ -161,3 +161,69 @@ pub fn name(limit: &Limit) -> String {
         Some((kind, value)) => format!("{often} budget of {kind} {value}"),
     }
 }
+
+/// Whose spend a budget counts: one purse, or each purse of a kind by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purses {
+    /// This purse.
+    One(String),
+    /// Every purse whose name begins so, such as `pr:`.
+    Each(&'static str),
+}
+
+impl Purses {
+    /// The purse that spend with these purses counts for, if any.
+    #[must_use]
+    pub fn pick<'a>(&self, purses: &'a [String]) -> Option<&'a str> {
+        let counts = |purse: &&String| match self {
+            Purses::One(one) => *purse == one,
+            Purses::Each(kind) => purse.starts_with(kind),
+        };
+        purses.iter().find(counts).map(String::as_str)
+    }
+}
+
+/// A budget as it stands whatever the run: over its window of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose spend counts.
+    pub purses: Purses,
+    /// The limit; its purse is empty where the budget counts for each of a kind.
+    pub limit: Limit,
+}
+
+/// Every budget of the file over its window around `now`, those of single workflows included.
+#[must_use]
+pub fn standing(budget: &Budget, now: Timestamp) -> Vec<Standing> {
+    let own = budget.budgets.iter().map(|line| (line, None));
+    let added =
+        budget.workflows.iter().flat_map(|(path, lines)| lines.iter().map(move |line| (line, Some(path))));
+    let mut found: Vec<Standing> = Vec::new();
+    for (line, path) in own.chain(added) {
+        let purses = match (&line.scope, path) {
+            (Scope::Repo, _) => Purses::One("repo".to_owned()),
+            (Scope::Workflow, Some(path)) => Purses::One(format!("workflow:{path}")),
+            (Scope::Workflow, None) => Purses::Each("workflow:"),
+            (Scope::Task, _) => Purses::Each("task:"),
+            (Scope::Actor, _) => Purses::Each("actor:"),
+            (Scope::Pr, _) => Purses::Each("pr:"),
+            (Scope::Label(label), _) => Purses::One(format!("label:{label}")),
+        };
+        let purse = match &purses {
+            Purses::One(purse) => purse.clone(),
+            Purses::Each(_) => String::new(),
+        };
+        let limit = Limit {
+            purse,
+            per: per(line.per).to_owned(),
+            window: window(line.per, now, &budget.timezone),
+            usd: line.usd,
+            enforce: enforce(line.enforce, budget.mode),
+        };
+        let standing = Standing { purses, limit };
+        if !found.contains(&standing) {
+            found.push(standing);
+        }
+    }
+    found
+}

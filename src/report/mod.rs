@@ -34,6 +34,7 @@ pub mod live;
 pub mod logline;
 mod markdown;
 pub mod outputs;
+pub mod spend;
 mod story;
 pub mod summary;
 pub mod terminal;

@@ -24,4 +24,5 @@ mod run_refusals;
 mod run_wire;
 mod signals;
 mod source;
+mod spend;
 mod support;
