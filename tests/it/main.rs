@@ -16,6 +16,7 @@ mod meter_command;
 mod meter_door;
 mod meter_rig;
 mod meter_scenarios;
+mod plan;
 mod report;
 mod run;
 mod run_actions;

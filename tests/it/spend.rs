@@ -302,3 +302,40 @@ fn a_simulated_run_is_in_the_simulated_report_and_in_no_other() {
     let json: Value = serde_json::from_str(&real.expect_code(0).stdout).expect("JSON");
     assert_eq!(json["total"]["runs"], 0);
 }
+
+#[derive(clap::Parser)]
+struct LedgerCli {
+    #[command(flatten)]
+    args: tollgate::commands::ledger::Args,
+}
+
+fn export(world: &World, words: &[&str]) -> String {
+    let words = ["ledger", "export"].into_iter().chain(words.iter().copied());
+    let args = <LedgerCli as clap::Parser>::try_parse_from(words).expect("arguments").args;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let options = options(&world.seconds);
+    let code =
+        tollgate::commands::ledger::run_with(&args.command, world.folder.path(), options, &mut out, &mut err);
+    assert_eq!((code.expect("an export"), String::from_utf8(err).expect("text")), (0, String::new()));
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn an_export_holds_every_run_as_it_stands_now() {
+    let world = filled();
+    let verified = world.store.verify().expect("in order");
+    let lines = export(&world, &[]);
+    let runs: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(runs.len() as u64, verified.holds);
+    let sum: Usd = runs.iter().map(|run| usd(run["usd"].as_str().expect("an amount"))).sum();
+    assert_eq!(sum, verified.charged);
+    let of = |hold: &str| runs.iter().find(|run| run["hold"] == hold).expect(hold);
+    assert_eq!((&of("found")["usd"], &of("found")["adjusted"]), (&"0.04".into(), &true.into()));
+    assert_eq!((&of("lost")["unproven"], &of("live")["phase"]), (&true.into(), &"held".into()));
+    let csv = export(&world, &["--format", "csv"]);
+    let amounts: Usd = csv.lines().skip(1).map(|line| usd(line.rsplit(',').nth(8).expect("an amount"))).sum();
+    assert_eq!(amounts, verified.charged);
+    assert_eq!(csv.lines().count() as u64, verified.holds + 1);
+    let late = export(&world, &["--since", "2026-11-22"]);
+    assert_eq!(late.lines().count(), 5);
+}
