@@ -8,6 +8,7 @@ pub mod init;
 pub mod ledger;
 pub mod meter;
 pub mod plan;
+pub mod preset;
 pub mod report;
 pub mod run;
 pub mod simulate;

@@ -32,7 +32,7 @@ use crate::report::{
 use crate::route::Route;
 use crate::savings::Savings;
 
-/// Which of several comments on a pull request this is.
+/// Which of several comments on a pull request this is, where `TOLLGATE_COMMENT_KEY` does not say it.
 const COMMENT_KEY: &str = "default";
 
 /// Says what is about to happen.
@@ -210,7 +210,9 @@ fn streams(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
     let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
     writeln!(shell.err, "\n{}", terminal::render(run, width(shell)))?;
     writeln!(shell.err, "{}", logline::logfmt(run).trim_end())?;
-    writeln!(shell.out, "{}", comment::render(run, COMMENT_KEY, run_id))?;
+    let key = shell.var("TOLLGATE_COMMENT_KEY").unwrap_or(COMMENT_KEY);
+    let comment = comment::render(run, key, run_id);
+    writeln!(shell.out, "{comment}")?;
     shell.out.flush()?;
     Ok(())
 }

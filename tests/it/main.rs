@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod action;
 mod agent;
 mod break_meter;
 mod break_run;
@@ -8,8 +9,12 @@ mod classify;
 mod claude;
 mod claude_world;
 mod cost;
+mod documents;
 mod event;
 mod gate;
+mod github;
+mod github_emulator;
+mod github_faults;
 mod ledger;
 mod meter;
 mod meter_command;
