@@ -35,6 +35,10 @@ enum Command {
     Init(commands::init::Args),
     /// Say whether this event's budgets are within their limits; runs no agent
     Gate(commands::gate::Args),
+    /// Plan described work: tier, tokens, dollars, and whether the budgets have room
+    Plan(commands::plan::Args),
+    /// Say what runs cost, against every budget, with a forecast
+    Report(commands::report::Args),
     /// Look after the ledger
     Ledger(commands::ledger::Args),
     /// Run the meter alone
@@ -142,6 +146,8 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         }
         Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
         Command::Gate(args) => commands::gate::run(&args, shell),
+        Command::Plan(args) => commands::plan::run(&args, shell),
+        Command::Report(args) => commands::report::run(&args, shell),
         Command::Ledger(args) => commands::ledger::run(args, shell),
         Command::Meter(args) => {
             let Shell { env, err, .. } = shell;

@@ -19,6 +19,7 @@ pub mod model;
 pub mod money;
 pub mod outcome;
 pub mod pipeline;
+pub mod plan;
 pub mod price;
 pub mod provider;
 pub mod report;

@@ -41,14 +41,10 @@ impl Limits {
     /// but for that of its owner. `repository` tells it from all others, such as `github.com/4711`.
     #[must_use]
     pub fn on_shared_ledger(mut self, repository: &str, event: &Event) -> Self {
-        let own = |purse: &str| match purse.starts_with(ORG) {
-            true => purse.to_owned(),
-            false => format!("{repository}{BETWEEN}{purse}"),
-        };
         for applied in &mut self.applied {
-            applied.limit.purse = own(&applied.limit.purse);
+            applied.limit.purse = on_ledger(&applied.limit.purse, Some(repository));
         }
-        self.purses = self.purses.iter().map(|purse| own(purse)).collect();
+        self.purses = self.purses.iter().map(|purse| on_ledger(purse, Some(repository))).collect();
         self.purses.extend(org(event));
         self.purses.sort();
         self.purses.dedup();
@@ -102,6 +98,15 @@ const BETWEEN: char = ' ';
 fn org(event: &Event) -> Option<String> {
     let (owner, _) = event.repository.split_once('/')?;
     Some(format!("{ORG}{}", owner.to_ascii_lowercase()))
+}
+
+/// What a ledger calls a purse: on a shared one, it is of a `repository`, but for its owner's.
+#[must_use]
+pub fn on_ledger(purse: &str, repository: Option<&str>) -> String {
+    match repository {
+        Some(repository) if !purse.starts_with(ORG) => format!("{repository}{BETWEEN}{purse}"),
+        _ => purse.to_owned(),
+    }
 }
 
 /// A purse without the repository that it belongs to on a shared ledger.
@@ -206,4 +211,78 @@ pub fn name(limit: &Limit) -> String {
         Some(("label", label)) => format!("{often} budget of label `{label}`"),
         Some((kind, value)) => format!("{often} budget of {kind} {value}"),
     }
+}
+
+/// Whose spend a budget counts: one purse, or each purse of a kind by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purses {
+    /// This purse.
+    One(String),
+    /// Every purse whose name begins so, such as `pr:`.
+    Each(&'static str),
+}
+
+impl Purses {
+    /// The purse that spend with these purses counts for, if any; on a shared ledger, only what is this
+    /// `repository`'s or its owner's.
+    #[must_use]
+    pub fn pick<'a>(&self, purses: &'a [String], repository: Option<&str>) -> Option<&'a str> {
+        let own = |purse: &'a String| match repository {
+            Some(repository) if !purse.starts_with(ORG) => {
+                purse.strip_prefix(repository)?.strip_prefix(BETWEEN)
+            }
+            _ => Some(purse.as_str()),
+        };
+        let counts = |purse: &&str| match self {
+            Purses::One(one) => *purse == one,
+            Purses::Each(kind) => purse.starts_with(kind),
+        };
+        purses.iter().filter_map(own).find(counts)
+    }
+}
+
+/// A budget as it stands whatever the run: over its window of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose spend counts.
+    pub purses: Purses,
+    /// The limit; its purse is empty where the budget counts for each of a kind.
+    pub limit: Limit,
+}
+
+/// Every budget of the file over its window around `now`, those of single workflows included.
+#[must_use]
+pub fn standing(budget: &Budget, now: Timestamp) -> Vec<Standing> {
+    let own = budget.budgets.iter().map(|line| (line, None));
+    let added =
+        budget.workflows.iter().flat_map(|(path, lines)| lines.iter().map(move |line| (line, Some(path))));
+    let mut found: Vec<Standing> = Vec::new();
+    for (line, path) in own.chain(added) {
+        let purses = match (&line.scope, path) {
+            (Scope::Org, _) => Purses::Each(ORG),
+            (Scope::Repo, _) => Purses::One("repo".to_owned()),
+            (Scope::Workflow, Some(path)) => Purses::One(format!("workflow:{path}")),
+            (Scope::Workflow, None) => Purses::Each("workflow:"),
+            (Scope::Task, _) => Purses::Each("task:"),
+            (Scope::Actor, _) => Purses::Each("actor:"),
+            (Scope::Pr, _) => Purses::Each("pr:"),
+            (Scope::Label(label), _) => Purses::One(format!("label:{label}")),
+        };
+        let purse = match &purses {
+            Purses::One(purse) => purse.clone(),
+            Purses::Each(_) => String::new(),
+        };
+        let limit = Limit {
+            purse,
+            per: per(line.per).to_owned(),
+            window: window(line.per, now, &budget.timezone),
+            usd: line.usd,
+            enforce: enforce(line.enforce, budget.mode),
+        };
+        let standing = Standing { purses, limit };
+        if !found.contains(&standing) {
+            found.push(standing);
+        }
+    }
+    found
 }

@@ -18,9 +18,11 @@ use crate::ledger::hold::{Hold, Phase};
 use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
-use crate::pipeline::inputs;
 use crate::pipeline::place::{self, Place};
+use crate::pipeline::{books, inputs};
 use crate::report::defuse;
+use crate::report::spend::exact;
+use crate::report::spend::runs::{Corrections, Passed, Run, Runs};
 
 /// Runs that are shown at most, the newest.
 const RUNS_SHOWN_MAX: usize = 20;
@@ -46,6 +48,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Read everything there is and check it; exit code 6 when it is damaged
     Verify,
+    /// Print every run, one a line, as it stands now
+    Export(ExportArgs),
     /// Give up a live hold that spent nothing
     Void(VoidArgs),
 }
@@ -59,6 +63,26 @@ pub struct ShowArgs {
     /// Show runs from this day on, as in 2026-11-01, or from this instant; without it, of this month
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub since: Option<Timestamp>,
+}
+
+/// What `tollgate ledger export` prints, and how.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+    /// Print runs from this day on, as in 2026-11-01, or from this instant; without it, all of them
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub since: Option<Timestamp>,
+}
+
+/// A form of runs.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// One JSON object a line
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
 }
 
 /// A form of output.
@@ -144,6 +168,9 @@ fn run_on(
             let hold = HoldId::from_text(&void.hold);
             store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
         }
+        Command::Export(args) => {
+            corrections(&store, args.since).map(|known| Done::Export(store, known, args))
+        }
     });
     match done {
         Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
@@ -154,6 +181,7 @@ fn run_on(
             }
             return print_verified(folder, &verified, out, err);
         }
+        Ok(Done::Export(store, known, args)) => return export(&store, known, args, out, err),
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
@@ -163,11 +191,62 @@ fn run_on(
     Ok(exit::PASS)
 }
 
-enum Done {
+enum Done<'a> {
     Shown(Shown, Format),
     /// With the first commit of a branch.
     Verified(Verified, Option<String>),
     Voided(HoldId, Usd),
+    Export(Store, Corrections, &'a ExportArgs),
+}
+
+/// What runs were corrected to after they were closed.
+fn corrections(store: &Store, since: Option<Timestamp>) -> Result<Corrections, StoreError> {
+    let mut runs = Runs::default();
+    for event in store.events(since)? {
+        runs.take(event?);
+    }
+    Ok(match runs.finish() {
+        Ok((_, known)) | Err(known) => known,
+    })
+}
+
+/// Prints each run as it is read, in the order in which they were closed, and then those under way.
+fn export(
+    store: &Store,
+    known: Corrections,
+    args: &ExportArgs,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let mut out = io::BufWriter::new(out);
+    if args.format == ExportFormat::Csv {
+        write!(out, "{}", exact::RUNS_HEAD)?;
+    }
+    let mut print = |run: &Run| match args.format {
+        ExportFormat::Jsonl => writeln!(out, "{}", exact::run_json(run)),
+        ExportFormat::Csv => write!(out, "{}", exact::run_csv(run)),
+    };
+    let mut runs = Runs::knowing(known);
+    for event in store.events(args.since).map_err(books::unavailable)? {
+        if let Some(Passed::Run(run)) = runs.take(event.map_err(books::unavailable)?) {
+            print(&run)?;
+        }
+    }
+    match runs.finish() {
+        Ok((live, known)) => {
+            live.iter().try_for_each(&mut print)?;
+            if known.beyond > 0 {
+                writeln!(
+                    err,
+                    "warning: {} corrections are beyond what is followed, and are missing",
+                    known.beyond
+                )?;
+            }
+        }
+        Err(_) => writeln!(err, "warning: runs were corrected while they were read: export them again")?,
+    }
+    out.flush()?;
+    Ok(exit::PASS)
 }
 
 /// The first commit of a ledger on a branch.
@@ -208,6 +287,9 @@ fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Resul
         let event = event?;
         if let Kind::Reserve(terms) = event.kind {
             live.insert(event.hold, (event.at, terms));
+            continue;
+        }
+        if let Kind::Refuse(_) = event.kind {
             continue;
         }
         let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));

@@ -7,7 +7,9 @@ pub mod gate;
 pub mod init;
 pub mod ledger;
 pub mod meter;
+pub mod plan;
 pub mod preset;
+pub mod report;
 pub mod run;
 pub mod simulate;
 

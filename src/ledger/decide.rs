@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, LIVE_MAX};
-use super::event::{Adjust, Cut, Expire, Kind, Reserve, Settle, Void};
+use super::event::{Adjust, Cut, Expire, Kind, Refuse, Reserve, Settle, Void};
 use super::hold::{Hold, Phase};
 use super::{Answer, Balance, Enforce, Limit, Request, Spend};
 use crate::id::HoldId;
@@ -254,6 +254,23 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The record of a run that was not started because `by` had too little left: for reports only.
+///
+/// # Errors
+/// When the request contradicts itself or the clock.
+pub fn refuse(request: &Request, by: &Balance, at: Timestamp) -> Result<Draft, Refusal> {
+    check(request, at)?;
+    let body = Refuse {
+        least: request.least,
+        by: by.limit.clone(),
+        settled: by.settled,
+        held: by.held,
+        purses: request.purses.clone(),
+        about: request.about.clone(),
+    };
+    Ok(Draft { hold: request.hold.clone(), kind: Kind::Refuse(body) })
+}
+
 /// The run of a hold is over and says what it spent.
 ///
 /// Recorded in full, also above the cap. Late spend of an expired or voided hold is an adjustment. A
@@ -262,12 +279,21 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
 /// # Errors
 /// When the hold was settled at another amount.
 pub fn settle(hold: &Hold, spend: &Spend) -> Result<Option<Draft>, Refusal> {
+    settle_as(hold, spend, None)
+}
+
+/// As [`settle`], with a word for how the run ended.
+///
+/// # Errors
+/// When the hold was settled at another amount.
+pub fn settle_as(hold: &Hold, spend: &Spend, outcome: Option<&str>) -> Result<Option<Draft>, Refusal> {
     check_spend(spend)?;
     let kind = match hold.phase {
         Phase::Held => Kind::Settle(Settle {
             spend: spend.clone(),
             overrun: spend.usd > hold.terms.cap,
             of: hold.origin(),
+            outcome: outcome.map(str::to_owned),
         }),
         _ if hold.spend == *spend => return Ok(None),
         Phase::Expired | Phase::Voided if !hold.adjusted => {

@@ -123,6 +123,9 @@ pub struct About {
     pub pr: Option<u64>,
     /// The workflow's file.
     pub workflow: Option<String>,
+    /// The stakes; empty where they were not recorded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stakes: String,
 }
 
 /// The ledger's answer to a [`Request`].

@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::exit::Failure;
 use crate::id::RunKey;
 use crate::ledger::store::{Store, StoreError};
-use crate::ledger::{About, ModelSpend, Request, Spend};
+use crate::ledger::{About, Balance, ModelSpend, Request, Spend};
 use crate::limits::{self, Limits};
 use crate::meter::{Totals, journal};
 use crate::money::Usd;
@@ -152,8 +152,38 @@ pub fn request(
             actor: event.actor.login.clone(),
             pr: event.change.as_ref().and_then(|change| change.number),
             workflow: workflow.map(str::to_owned),
+            stakes: class.stakes.to_string(),
         },
     }
+}
+
+/// Records on the ledger that a run was not started, because `by` has too little left.
+///
+/// # Errors
+/// When the ledger does not take it.
+pub fn note_refusal(
+    store: &Store,
+    shell: &Shell,
+    inputs: &Inputs,
+    class: &Class,
+    limits: &Limits,
+    by: &Balance,
+) -> Result<(), StoreError> {
+    let tier = inputs.budget.tasks.tier(class.task, class.stakes);
+    let caps = inputs.budget.tiers.get(tier);
+    let route = Route {
+        tier,
+        asked: tier,
+        model: caps.model.clone(),
+        cap: caps.max_usd,
+        fresh_tokens: caps.max_tokens,
+        timeout: caps.timeout,
+        reason: String::new(),
+    };
+    // A key of its own: it never becomes a hold.
+    let key = key(shell, &inputs.event, &crate::id::random_hex(8));
+    let (least, workflow) = (inputs.budget.on.min_run_usd, inputs.workflow.as_deref());
+    store.refuse(&request(&key, &route, least, limits, &inputs.event, class, workflow), by)
 }
 
 /// The identity of this run.

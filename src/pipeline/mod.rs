@@ -129,7 +129,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     };
     let route = match route::route(&class, &inputs.budget, &balances) {
         Routed::Run(route) => route,
-        Routed::Refused { by, least } => return refuse(&story, &by, least, &balances, shell),
+        Routed::Refused { by, least } => return refuse(&story, &store, (&by, least), &balances, shell),
     };
     let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
         .context("the run's folder cannot be made")?;
@@ -137,7 +137,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     start::check(&start::choice(&story, &route)?, &route, shell)?;
     let held = match hold(&store, &story, &route, &folder, shell) {
         Ok(Ok(held)) => Held { balances: balances.clone(), ..held },
-        Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
+        Ok(Err((by, least))) => return refuse(&story, &store, (&by, least), &balances, shell),
         Err(error) => return without_ledger(error, &story, shell),
     };
     store.rest();
@@ -251,11 +251,15 @@ fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::i
 /// A budget has too little left: nothing is run.
 fn refuse(
     story: &Story<'_>,
-    by: &Balance,
-    least: Usd,
+    store: &Store,
+    (by, least): (&Balance, Usd),
     balances: &[Balance],
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
+    // Only reports count refusals: one that cannot be recorded changes no verdict.
+    if let Err(error) = books::note_refusal(store, shell, story.inputs, story.class, story.limits, by) {
+        writeln!(shell.err, "warning: the refusal is not on record: {error}")?;
+    }
     let gate =
         gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
     finish::refused(story, &gate, balances, shell)
@@ -319,7 +323,8 @@ async fn conclude(
     };
     let Spent { supervised, took, work } = spent;
     let totals = &supervised.totals;
-    let settlement = store.settle(&held.id, &books::spend(totals));
+    let outcome = gate::ended(agent_end(supervised.end), supervised.capped(), totals.requests);
+    let settlement = store.settle_as(&held.id, &books::spend(totals), outcome.as_str());
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.

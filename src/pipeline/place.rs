@@ -103,6 +103,15 @@ pub fn repository_key(shell: &Shell, repository: &str, id: Option<u64>) -> Strin
     format!("{}/{}", part(host(shell)), id.map_or_else(|| part(repository), |id| id.to_string()))
 }
 
+/// What tells the repository at hand from the others on its ledger; `None` where it shares none.
+#[must_use]
+pub fn sharer(shell: &Shell, budget: &Budget, root: &Path) -> Option<String> {
+    let folder = || root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let id = shell.var("GITHUB_REPOSITORY_ID").and_then(|id| id.parse().ok());
+    let repository = shell.var("GITHUB_REPOSITORY").map_or_else(folder, str::to_owned);
+    budget.ledger.is_shared().then(|| repository_key(shell, &repository, id))
+}
+
 /// The forge's host, or `local`.
 #[must_use]
 pub fn host(shell: &Shell) -> &str {

@@ -36,6 +36,7 @@ mod markdown;
 pub mod outputs;
 pub mod prose;
 pub mod result;
+pub mod spend;
 mod story;
 pub mod summary;
 pub mod terminal;

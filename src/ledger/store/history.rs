@@ -223,7 +223,7 @@ pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, Stor
             Kind::Settle(body) => (&body.of, body.spend.usd),
             Kind::Expire(body) => (&body.of, body.spend.usd),
             Kind::Adjust(body) => (&body.of, body.delta),
-            Kind::Reserve(_) | Kind::Void(_) => return Ok(()),
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) => return Ok(()),
         };
         for (account, sum) in accounts.iter().zip(&mut sums) {
             if account.counts(origin) {
@@ -246,7 +246,8 @@ pub(super) fn find(events: &Path, id: &HoldId) -> Result<Option<Hold>, StoreErro
         scan(events, vec![(name, age == 0)], |bytes, place| {
             if finder.find(bytes).is_some() {
                 let event = read(bytes, place)?.event;
-                older.extend((event.hold == *id).then(|| (place.clone(), event)));
+                let its = event.hold == *id && !matches!(event.kind, Kind::Refuse(_));
+                older.extend(its.then(|| (place.clone(), event)));
             }
             Ok(())
         })?;

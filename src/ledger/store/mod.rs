@@ -227,12 +227,33 @@ impl Store {
         })
     }
 
+    /// Records that a run was not started because `by` had too little left. It takes nothing from any
+    /// limit; reports count it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, or the request makes no sense.
+    pub fn refuse(&self, request: &Request, by: &Balance) -> Result<(), StoreError> {
+        self.write(|session| {
+            let at = session.time();
+            let draft = decide::refuse(request, by, at)?;
+            session.commit(vec![draft], at)
+        })
+    }
+
     /// Records what the run of a hold spent. The same settlement again changes nothing.
     ///
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it was settled at another amount.
     pub fn settle(&self, id: &HoldId, spend: &Spend) -> Result<Settlement, StoreError> {
         self.close(id, |hold| decide::settle(hold, spend))
+    }
+
+    /// As [`Store::settle`], with a word for how the run ended.
+    ///
+    /// # Errors
+    /// As [`Store::settle`].
+    pub fn settle_as(&self, id: &HoldId, spend: &Spend, outcome: &str) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::settle_as(hold, spend, Some(outcome)))
     }
 
     /// Gives a hold up without spend: its run forwarded nothing, or a person says so.

@@ -3,6 +3,7 @@
 mod decisions;
 mod files;
 mod model;
+mod records;
 
 use std::path::Path;
 use std::sync::Arc;
