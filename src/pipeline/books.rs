@@ -137,7 +137,9 @@ pub fn request(
             actor: event.actor.login.clone(),
             pr: event.change.as_ref().and_then(|change| change.number),
             workflow: workflow.map(str::to_owned),
+            budget: None,
         },
+        lift: limits.lift.clone(),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::limits;
 use crate::meter::Totals;
 use crate::money::Usd;
 use crate::price::Table;
+use crate::report::around::Around;
 use crate::report::{
     BudgetState, Files, PurseTotal, Run, Served, annotations, comment, defuse, json, logline, outputs,
     summary, terminal,
@@ -165,6 +166,8 @@ pub(super) struct Facts {
     pub(super) saved: Saved,
     /// The run's folder.
     pub(super) folder: Option<PathBuf>,
+    /// What is known around the run.
+    pub(super) around: Around,
 }
 
 /// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
@@ -278,6 +281,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
             patch: facts.saved.patch.as_ref().map(shown),
             summary: facts.folder.as_ref().map(|folder| shown(&folder.join("summary.json"))),
         },
+        around: facts.around,
     }
 }
 

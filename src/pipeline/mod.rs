@@ -37,6 +37,7 @@ use crate::money::Usd;
 use crate::outcome::Verdict;
 use crate::price::{Table, When};
 use crate::report::Served;
+use crate::report::around::Around;
 use crate::route::{self, Route, Routed};
 use crate::savings;
 use crate::supervise::{self, End, Signals, Supervised};
@@ -315,6 +316,7 @@ async fn conclude(
         saved,
         folder: Some(folder.path().to_owned()),
         totals: supervised.totals,
+        around: Around::default(),
     };
     finish::report(story, &gate, facts, shell)
 }

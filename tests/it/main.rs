@@ -17,6 +17,7 @@ mod meter_door;
 mod meter_rig;
 mod meter_scenarios;
 mod report;
+mod report_around;
 mod run;
 mod run_actions;
 mod run_budgets;
