@@ -138,7 +138,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
             commands::check::run(&args, &root, &mut shell.out, &mut shell.err)
         }
         Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
-        Command::Gate(args) => commands::gate::run(&args, shell),
+        Command::Gate(args) => block_on(commands::gate::run(&args, shell)),
         Command::Ledger(args) => commands::ledger::run(args, shell),
         Command::Meter(args) => {
             let Shell { env, err, .. } = shell;

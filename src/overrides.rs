@@ -18,8 +18,7 @@ pub struct Label {
     pub may: Option<MayOverride>,
     /// When they set it.
     pub set: Timestamp,
-    /// Whether nobody can have pushed since who may not write: the branch is the repository's own, its author
-    /// may write, or this is the run that the label itself has started on the commit it was set at.
+    /// Whether nobody can have pushed since who may not write.
     pub vouched: bool,
 }
 
@@ -56,8 +55,8 @@ pub fn judge(rule: &Override, label: Option<&Label>, now: Timestamp) -> Standing
     }
     if !vouched {
         return Standing::Ignored(format!(
-            "the label `{name}` counts only for the commit it was set at, because the fork's author may not write to \
-             this repository; set it again to vouch for what was pushed since"
+            "the label `{name}` does not count any more, because somebody who may not write to this repository may have \
+             pushed since; set it again to vouch for the branch as it is"
         ));
     }
     Standing::Counts(Lift { usd: rule.usd, label: name.clone(), by: by.clone(), set: *set, expires })
@@ -111,7 +110,7 @@ mod tests {
         );
         assert_eq!(
             said(Some(Label { vouched: false, ..set }), noon),
-            "the label `more` counts only for the commit it was set at, because the fork's author may not write to this repository; set it again to vouch for what was pushed since"
+            "the label `more` does not count any more, because somebody who may not write to this repository may have pushed since; set it again to vouch for the branch as it is"
         );
     }
 }

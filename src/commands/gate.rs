@@ -33,11 +33,13 @@ pub struct Args {
 ///
 /// # Errors
 /// A [`crate::exit::Failure`] for a budget file, an event or a ledger that cannot be used.
-pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
-    let inputs = Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref())?;
+pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let inputs =
+        Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref(), !args.simulate).await?;
     let class = classify::classify(&inputs.event, &inputs.budget.rules);
     let workflow = inputs.workflow.as_deref();
     let limits = limits::apply(&inputs.budget, &inputs.event, workflow, class.task, Timestamp::now());
+    let limits = inputs.lifted(limits);
     let namespace = args.simulate.then(|| "simulate".to_owned());
     let balances = match Store::open_existing(&inputs.state, Options { namespace, ..Options::default() }) {
         Ok(store) => store.balances(&limits.for_ledger()).map_err(books::unavailable)?,

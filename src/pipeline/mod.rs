@@ -7,10 +7,14 @@
 pub mod books;
 mod finish;
 pub mod folder;
+pub mod forge;
 pub mod inputs;
 mod live;
 mod prompt;
+mod siblings;
 mod start;
+mod voice;
+mod webhook;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -36,8 +40,8 @@ use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
 use crate::price::{Table, When};
-use crate::report::Served;
-use crate::report::around::Around;
+use crate::report::around::Sibling;
+use crate::report::{Served, alerts};
 use crate::route::{self, Route, Routed};
 use crate::savings;
 use crate::supervise::{self, End, Signals, Supervised};
@@ -48,6 +52,7 @@ use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
 use start::{Start, Upstream};
+use voice::{Name, Voice};
 
 /// The bot whose pull requests get no secrets, as those from forks.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -93,32 +98,38 @@ struct Story<'a> {
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    // A simulation asks nobody and tells nobody.
+    let (event, file, ask) = (request.event.as_deref(), request.budget_file.as_deref(), !request.simulate);
+    let inputs = Inputs::gather(shell, event, file, ask).await?;
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
     let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
+    let limits = inputs.lifted(limits);
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
-    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
+    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell).await };
     let store = match books::open(&inputs.state, request.simulate, shell) {
         Ok(store) => store,
-        Err(error) => return without_ledger(error, &story, shell),
+        Err(error) => return without_ledger(error, &story, shell).await,
     };
     let balances = match store.balances(&limits.for_ledger()) {
         Ok(balances) => balances,
-        Err(error) => return without_ledger(books::unavailable(error), &story, shell),
+        Err(error) => return without_ledger(books::unavailable(error), &story, shell).await,
     };
     let route = match route::route(&class, &inputs.budget, &balances) {
         Routed::Run(route) => route,
-        Routed::Refused { by, least } => return refuse(&story, &by, least, &balances, shell),
+        Routed::Refused { by, least } => return refuse(&story, &by, least, &balances, shell).await,
     };
     let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
         .context("the run's folder cannot be made")?;
     // Before the hold: what is not there is said without a trace in the books.
     start::check(&start::choice(&story, &route)?, &route, shell)?;
     let held = match hold(&store, &story, &route, &folder, shell) {
-        Ok(Ok(held)) => Held { balances: balances.clone(), ..held },
-        Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
-        Err(error) => return without_ledger(error, &story, shell),
+        Ok(Ok(held)) => {
+            let siblings = finish::siblings(&store, &story, &held.id).unwrap_or_default();
+            Held { balances: balances.clone(), siblings, ..held }
+        }
+        Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell).await,
+        Err(error) => return without_ledger(error, &story, shell).await,
     };
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
@@ -155,14 +166,14 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
 }
 
 /// There is no key, and that is as it should be.
-fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+async fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
     let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell)
+    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell).await
 }
 
 /// The ledger failed before anything was spent. The agent is never run uncounted.
-fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+async fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     if story.inputs.budget.on.ledger_error == LedgerError::Fail {
         return Err(error);
     }
@@ -171,7 +182,7 @@ fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) ->
     let what = error.lines().next().unwrap_or_default();
     let reason = format!("the agent is not run, because its spend could not be counted: {what}");
     let hint = "write `on: { ledger_error: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell)
+    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell).await
 }
 
 /// A hold that was granted.
@@ -181,6 +192,8 @@ struct Held {
     cut_by: Option<Balance>,
     /// The budgets before this run.
     balances: Vec<Balance>,
+    /// Other runs of the same workflow run.
+    siblings: Vec<Sibling>,
 }
 
 /// Takes the hold; the inner error is the budget that refuses it, and the least a run needs.
@@ -197,10 +210,11 @@ fn hold(
     folder.remember(&Record { hold: key.hold_id(), started: story.started, finished: false })?;
     let least = inputs.budget.on.min_run_usd;
     let workflow = inputs.workflow.as_deref();
-    let request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
+    let mut request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
+    request.about.budget.clone_from(&inputs.known.budget_commit);
     match store.reserve(&request).map_err(books::unavailable)? {
         Answer::Granted { cap, cut_by } => {
-            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new() }))
+            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new(), siblings: Vec::new() }))
         }
         Answer::Refused { by } => {
             finish_record(folder, story, &request.hold)?;
@@ -214,7 +228,7 @@ fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::i
 }
 
 /// A budget has too little left: nothing is run.
-fn refuse(
+async fn refuse(
     story: &Story<'_>,
     by: &Balance,
     least: Usd,
@@ -223,7 +237,7 @@ fn refuse(
 ) -> anyhow::Result<u8> {
     let gate =
         gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
-    finish::refused(story, &gate, balances, shell)
+    finish::refused(story, &gate, balances, shell).await
 }
 
 /// What became of a run that was started.
@@ -232,6 +246,8 @@ struct Spent {
     took: Duration,
     /// The working tree as it was before.
     baseline: Result<Baseline, PatchOutcome>,
+    /// What speaks for it on its pull request.
+    voice: Option<Voice>,
 }
 
 /// Runs the agent through the meter until it is over.
@@ -256,9 +272,12 @@ async fn spend(
     finish::announce(story, route, held.cap, &isolation, shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
+    // After the agent's start, which waits for nobody.
+    let started = finish::started(story, route, held.cap, held.siblings.clone());
+    live.speak(Voice::start(inputs, started, Name::of(inputs, Some(held.id.as_str()), shell)));
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
-    live.end();
-    Ok(Spent { supervised, took: began.elapsed(), baseline })
+    let voice = live.end();
+    Ok(Spent { supervised, took: began.elapsed(), baseline, voice })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
@@ -280,7 +299,7 @@ async fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, baseline } = spent;
+    let Spent { supervised, took, baseline, voice } = spent;
     let totals = &supervised.totals;
     let settlement = store.settle(&held.id, &books::spend(totals));
     // A record that still says otherwise is found by the next command.
@@ -288,11 +307,17 @@ async fn conclude(
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
     let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
+    let mut around = finish::around(story, held.siblings.clone());
     let (gate, balances) = match settlement {
-        Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),
+        Ok(settlement) => {
+            let states = finish::budget_states(&settlement.balances);
+            around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
+            (verdict(story, held, &supervised, &settlement), settlement.balances)
+        }
         // What was spent is told all the same; the next command charges it.
         Err(error) => (gate::unsettled(totals.settled, &error.to_string()), held.balances.clone()),
     };
+    around.siblings = finish::siblings(store, story, &held.id).unwrap_or(around.siblings);
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
@@ -316,9 +341,9 @@ async fn conclude(
         saved,
         folder: Some(folder.path().to_owned()),
         totals: supervised.totals,
-        around: Around::default(),
+        around,
     };
-    finish::report(story, &gate, facts, shell)
+    finish::report(story, &gate, facts, voice, shell).await
 }
 
 /// The gate's verdict on a run that is settled.

@@ -47,9 +47,7 @@ fn what_others_add_is_in_comment_and_summary() {
     golden("around/summary.md", &summary::render(&with(around(), false)));
     let outsiders = comment::render(&with(around(), true), "agent.yml", "9182736450.1");
     golden("around/public.md", &outsiders);
-    assert!(
-        !outsiders.contains("monthly repo budget stands") && outsiders.contains("17 stands at $4.20")
-    );
+    assert!(!outsiders.contains("monthly repo budget stands") && outsiders.contains("17 stands at $4.20"));
     let why = "`budgets[0].usd`\n```\n<b>@octocat</b>".to_owned();
     let broken =
         Around { proposal: Some(Proposal { changes: Vec::new(), broken: Some(why) }), ..Around::default() };
