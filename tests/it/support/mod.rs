@@ -1,6 +1,8 @@
 //! What black-box tests share: the real binary in a world of its own, real git repositories, and tools
 //! that may be missing.
 
+pub(crate) mod github;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
