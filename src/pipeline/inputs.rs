@@ -204,7 +204,7 @@ async fn pinned_budget(
             }
             Err(why) => why,
         },
-        None => "GitHub was not asked, which takes GITHUB_TOKEN".to_owned(),
+        None => "GitHub was not asked, which takes `GITHUB_TOKEN`".to_owned(),
     };
     let branch = &event.default_branch;
     let (found, commit) = from_default_branch(git, event)?;

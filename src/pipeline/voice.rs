@@ -26,7 +26,8 @@ const HURRIED: Duration = Duration::from_secs(3);
 /// Which comment is this run's.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
-    /// Which of several comments on one pull request: each workflow file has its own.
+    /// Which of several comments on one pull request: each workflow file has its own, unless
+    /// `TOLLGATE_COMMENT_KEY` says otherwise.
     pub(super) key: String,
     /// The workflow run and its attempt, which put runs in order; the hold where there is no workflow run.
     pub(super) run: String,
@@ -40,7 +41,8 @@ impl Name {
             (true, Some(id)) => format!("{id}.{}", shell.var("GITHUB_RUN_ATTEMPT").unwrap_or("1")),
             _ => hold.unwrap_or("none").to_owned(),
         };
-        Self { key: file.unwrap_or("default").to_owned(), run }
+        let key = shell.var("TOLLGATE_COMMENT_KEY").or(file).unwrap_or("default");
+        Self { key: key.to_owned(), run }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod action;
 mod agent;
 mod break_meter;
 mod break_run;
@@ -8,6 +9,7 @@ mod classify;
 mod claude;
 mod claude_world;
 mod cost;
+mod documents;
 mod event;
 mod gate;
 mod github;

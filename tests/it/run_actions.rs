@@ -28,7 +28,7 @@ fn runner(world: &mut Tollgate) {
 }
 
 /// A branch with a pull request, whose budget file is `theirs`; `origin/main` has `ours`.
-fn pull_request(ours: &str, theirs: &str) -> Tollgate {
+pub(crate) fn pull_request(ours: &str, theirs: &str) -> Tollgate {
     let mut world = repository(ours);
     let base = git(&world.work(), &["rev-parse", "HEAD"]);
     git(&world.work(), &["update-ref", "refs/remotes/origin/main", &base]);
@@ -96,7 +96,10 @@ fn step_outputs_say_what_the_summary_says() {
                 "outcome",
                 "output_tokens",
                 "overrun",
+                "patch_path",
                 "reason",
+                "result_path",
+                "run_folder",
                 "stakes",
                 "summary_path",
                 "task",
@@ -108,6 +111,7 @@ fn step_outputs_say_what_the_summary_says() {
         for (name, value) in &outputs {
             let same = match &summary[name] {
                 Value::String(text) => text.clone(),
+                Value::Null => String::new(),
                 other => other.to_string(),
             };
             assert_eq!(*value, same, "{name}");
@@ -130,6 +134,11 @@ fn the_summarys_shape_is_stable() {
         assert!(!summary[changing].is_null(), "{changing}");
         summary[changing] = json!("…");
     }
+    let fields = summary.as_object_mut().expect("an object");
+    for path in ["run_folder", "result_path"] {
+        assert!(fields.remove(path).is_some_and(|path| path.is_string()), "{path}");
+    }
+    assert_eq!(fields.remove("patch_path"), Some(Value::Null));
     assert_eq!(
         summary,
         json!({
