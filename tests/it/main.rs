@@ -26,6 +26,8 @@ mod report_around;
 mod run;
 mod run_actions;
 mod run_budgets;
+mod run_github;
+mod run_override;
 mod run_refusals;
 mod run_wire;
 mod signals;
