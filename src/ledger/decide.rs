@@ -188,7 +188,7 @@ pub fn reserve(
         purses: request.purses.clone(),
         limits: request.limits.clone(),
         about: request.about.clone(),
-        lift: request.lift.clone(),
+        lift: request.lift.clone().map(Box::new),
     };
     let answer = Answer::Granted { cap, cut_by: cut.map(|(_, balance)| balance.clone()) };
     let draft = Draft { hold: request.hold.clone(), kind: Kind::Reserve(terms) };
@@ -204,7 +204,7 @@ fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
         ("the purses", terms.purses == request.purses),
         ("the limits", terms.limits == request.limits),
         ("what the run is", terms.about == request.about),
-        ("the override", terms.lift == request.lift),
+        ("the override", terms.lift.as_deref() == request.lift.as_ref()),
     ];
     if terms.claim != request.claim {
         return Err(Refusal::InUse { hold: hold.id.clone(), since: hold.reserved });

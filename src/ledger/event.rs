@@ -116,7 +116,7 @@ pub struct Reserve {
     /// The override that its limits were raised by. A reader that does not know the field reads the limits
     /// as they were raised, and comes to the same balances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lift: Option<Lift>,
+    pub lift: Option<Box<Lift>>,
 }
 
 /// The limit that cut a cap, as it stood then.

@@ -331,7 +331,7 @@ fn an_override_is_in_the_hold_and_is_checked_with_it() {
     let request = lifted(noon);
     let draft = granted(&request, noon).expect("a decision").expect("granted");
     let Kind::Reserve(terms) = &draft.kind else { panic!("{draft:?}") };
-    assert_eq!((terms.cap, terms.lift.as_ref()), (usd("3"), request.lift.as_ref()));
+    assert_eq!((terms.cap, terms.lift.as_deref()), (usd("3"), request.lift.as_ref()));
     let line =
         commit::build(&Head::default(), vec![draft.clone()], noon).expect("a commit").lines.remove(0).1;
     let read = event::decode(line.as_bytes()).expect("a line");
