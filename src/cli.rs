@@ -145,7 +145,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
             commands::check::run(&args, &root, &mut shell.out, &mut shell.err)
         }
         Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
-        Command::Gate(args) => commands::gate::run(&args, shell),
+        Command::Gate(args) => block_on(commands::gate::run(&args, shell)),
         Command::Plan(args) => commands::plan::run(&args, shell),
         Command::Report(args) => commands::report::run(&args, shell),
         Command::Ledger(args) => commands::ledger::run(args, shell),
@@ -157,7 +157,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         }
         Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
         Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
-        Command::Preset(args) => commands::preset::run(&args, shell),
+        Command::Preset(args) => block_on(commands::preset::run(&args, shell)),
         Command::Schema => {
             write!(shell.out, "{}", crate::budget::schema::json())?;
             Ok(exit::PASS)

@@ -18,6 +18,7 @@ pub mod meter;
 pub mod model;
 pub mod money;
 pub mod outcome;
+pub mod overrides;
 pub mod pipeline;
 pub mod plan;
 pub mod price;

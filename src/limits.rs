@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
 use crate::event::Event;
-use crate::ledger::{self, Limit, Window};
+use crate::ledger::{self, Lift, Limit, Window};
 use crate::task::Task;
 
 /// A limit, and the line of the budget file it comes from.
@@ -28,6 +28,8 @@ pub struct Limits {
     pub skipped: Vec<String>,
     /// Every purse the run's spend belongs to.
     pub purses: Vec<String>,
+    /// The override that every limit above was raised by.
+    pub lift: Option<Lift>,
 }
 
 impl Limits {
@@ -55,6 +57,15 @@ impl Limits {
     #[must_use]
     pub fn pull_request(&self) -> Option<&str> {
         self.purses.iter().map(String::as_str).find(|purse| plain(purse).starts_with("pr:"))
+    }
+
+    /// These limits, each raised by an override.
+    #[must_use]
+    pub fn lifted(mut self, lift: Lift) -> Self {
+        for applied in &mut self.applied {
+            applied.limit.usd += lift.usd;
+        }
+        Self { lift: Some(lift), ..self }
     }
 
     /// Where in the budget file a limit comes from.

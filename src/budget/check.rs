@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::error::{Mistake, nearest, quoted};
-use super::file::{AgentKeys, File, OnKeys, ResultShown, TierKeys};
+use super::file::{AgentKeys, File, OnKeys, TierKeys};
 use super::read::{At, By, OrOff, Place};
-use super::scalar::{Percent, exact};
-use super::{Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
+use super::scalar::exact;
+use super::{
+    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, rules,
+};
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
 
@@ -59,10 +61,14 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
         None => {}
     }
     if let Some(alerts) = file.alerts {
-        budget.alerts = thresholds(alerts.value.0, mistakes);
+        (budget.alerts, budget.webhooks) = forge::thresholds(alerts.value, mistakes);
     }
-    if let Some(result) = file.comment.and_then(|comment| comment.value.result) {
-        budget.result_in_comment = result.value == ResultShown::Details;
+    if let Some(result) = file.comment.and_then(|keys| forge::apply_comment(&mut budget.comment, keys.value))
+    {
+        budget.result_in_comment = result;
+    }
+    if let Some(keys) = file.lift {
+        budget.lift = forge::checked_override(keys.value, mistakes);
     }
     budget
 }
@@ -259,20 +265,4 @@ fn variable(name: &At<String>, mistakes: &mut Vec<Mistake>) {
             "remove it; tollgate keeps the key, and gives the agent the meter's address in its place",
         ));
     }
-}
-
-fn thresholds(written: Vec<At<Percent>>, mistakes: &mut Vec<Mistake>) -> Vec<u32> {
-    let mut percents = Vec::new();
-    for percent in written {
-        if percents.contains(&percent.value.0) {
-            mistakes.push(
-                percent
-                    .place
-                    .mistake(format!("{} percent is there twice", percent.value.0), "keep one of the two"),
-            );
-        }
-        percents.push(percent.value.0);
-    }
-    percents.sort_unstable();
-    percents
 }

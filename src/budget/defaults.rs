@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{
-    Agent, Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget,
-    Mode, On, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers, UnknownModel,
+    Agent, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, LedgerChoice,
+    LedgerError, LowBudget, Mode, On, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
+    UnknownModel,
 };
 use crate::model::ModelId;
 use crate::money::Usd;
@@ -38,6 +39,9 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         on: on(),
         steer_at: Some(80),
         alerts: vec![50, 80, 95],
+        webhooks: Vec::new(),
+        comment: CommentPolicy::default(),
+        lift: None,
         result_in_comment: false,
         workflows: BTreeMap::new(),
     }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::scalar::{duration_text, exact};
 use super::{
-    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError,
-    LowBudget, Mode, Period, Preset, Rule, Scope, ServerTools, TierLimits, UnknownModel,
+    Budget, BudgetLine, CommentMode, CommentPolicy, CommentShow, CommentWhen, DearerModel, Deliver, Enforce,
+    FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset, Rule, Scope,
+    ServerTools, TierLimits, UnknownModel,
 };
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
@@ -22,6 +23,7 @@ pub fn explain(budget: &Budget) -> String {
     at_the_cap(&mut out, budget);
     otherwise(&mut out, budget);
     agent(&mut out, budget);
+    comment(&mut out, budget.comment);
     out
 }
 
@@ -109,6 +111,19 @@ fn budgets(out: &mut String, budget: &Budget) {
     if !budget.alerts.is_empty() {
         let percents: Vec<String> = budget.alerts.iter().map(|percent| format!("{percent} %")).collect();
         say!(out, "  It is said when spend reaches {} of a budget.", and(&percents));
+    }
+    for hook in &budget.webhooks {
+        say!(out, "  At {} % the webhook in {} is told, too.", hook.at, hook.env);
+    }
+    if let Some(lift) = &budget.lift {
+        let who = lift.permission.as_str();
+        say!(out, "  The label `{}`, set by someone with {who} permission, raises every budget", lift.label);
+        say!(
+            out,
+            "  that applies to its pull request by {} for {}.",
+            exact(lift.usd),
+            duration_text(lift.expires)
+        );
     }
 }
 
@@ -333,6 +348,34 @@ fn agent(out: &mut String, budget: &Budget) {
     }
     if budget.result_in_comment {
         say!(out, "  Its last text goes under a fold in the comment.");
+    }
+}
+
+fn comment(out: &mut String, policy: CommentPolicy) {
+    say!(out, "\nComment on a pull request");
+    match policy.mode {
+        CommentMode::Update => say!(out, "  One, kept up to date."),
+        CommentMode::New => say!(out, "  A new one for each workflow run."),
+        CommentMode::HideAndNew => say!(out, "  A new one for each workflow run; older ones are hidden."),
+        CommentMode::Off => return say!(out, "  None."),
+    }
+    match policy.only_when {
+        CommentWhen::Always => say!(out, "  It is written when a run starts."),
+        CommentWhen::Spent => say!(out, "  It is written once a run has spent something, or fails."),
+        CommentWhen::Alert => {
+            say!(
+                out,
+                "  It is written once a check does not pass, a budget crosses a threshold, or an override"
+            );
+            say!(out, "  counts.");
+        }
+    }
+    match policy.show {
+        CommentShow::Auto => {
+            say!(out, "  It shows every budget; in a public repository, only the pull request's own.");
+        }
+        CommentShow::All => say!(out, "  It shows every budget, also in a public repository."),
+        CommentShow::Own => say!(out, "  It shows the pull request's own budget only."),
     }
 }
 

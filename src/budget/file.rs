@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::Mistake;
+use super::forge::{CommentKeys, OverrideKeys, Threshold};
 use super::read::{
     At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
 };
 use super::scalar::{Percent, Text, Tokens};
-use super::tree::{Kind, Node};
+use super::tree::Node;
 use super::{
     DearerModel, Deliver, Enforce, FailOr, GitChoice, LedgerChoice, LedgerError, LowBudget, Mode, Period,
     Preset, ServerTools, UnknownModel,
@@ -48,10 +49,12 @@ mapping! {
         "on" => on: OnKeys,
         /// The percent of a run's cap at which the agent is told to wrap up, or `off`.
         "steer_at" => steer_at: OrOff<Percent>,
-        /// What a pull request's comment shows.
+        /// How a pull request's comment is posted, and what it shows.
         "comment" => comment: CommentKeys,
-        /// The percents of any budget at which to say so.
-        "alerts" => alerts: Alerts,
+        /// The percents of any budget at which to say so, each with a webhook where it is to be told there.
+        "alerts" => alerts: Vec<At<Threshold>>,
+        /// A label by which a person lets a pull request spend more.
+        "override" => lift: OverrideKeys,
         /// Budgets that single workflow files add, by the path of the file.
         "workflows" => workflows: Named<WorkflowKeys>,
     }
@@ -59,7 +62,6 @@ mapping! {
         "version": "start the file with `version: 1`",
     }
     later {
-        "override": "remove the key; to let a pull request spend more, raise its budget on the default branch",
         "classify": "remove the key, and write `rules:` for what the built-in classifier should not decide",
     }
 }
@@ -179,20 +181,6 @@ mapping! {
     }
     required {}
     later {}
-}
-
-mapping! {
-    /// What a pull request's comment shows.
-    CommentKeys {
-        /// Whether the agent's last text goes under a fold: details or off.
-        "result" => result: ResultShown,
-    }
-    required {}
-    later {
-        "mode": "remove the key; the report is written to the job summary",
-        "only_when": "remove the key; the report is written to the job summary of every run",
-        "show": "remove the key; the report shows every budget that applies",
-    }
 }
 
 mapping! {
@@ -345,18 +333,6 @@ words! {
     later {}
 }
 
-/// Whether the agent's text is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResultShown {
-    Details,
-    Off,
-}
-
-words! {
-    ResultShown, "choice here" { "details" => ResultShown::Details, "off" => ResultShown::Off, }
-    later {}
-}
-
 /// The version of the format. There is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Version;
@@ -486,32 +462,5 @@ impl Read for CommitName {
 
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$" })
-    }
-}
-
-/// The thresholds. Webhooks are planned here, so keys with values get a message by name.
-#[derive(Debug)]
-pub(super) struct Alerts(pub(super) Vec<At<Percent>>);
-
-impl Read for Alerts {
-    fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let webhook = match &node.kind {
-            Kind::Map(_) => Some(node),
-            Kind::List(items) => items.iter().find(|item| matches!(item.kind, Kind::Map(_))),
-            _ => None,
-        };
-        if let Some(item) = webhook {
-            let at = Place { at: item.at, ..place.clone() };
-            mistakes.push(at.mistake(
-                "alerts that go to a webhook are not supported by this version of tollgate yet",
-                "write percents only, such as `alerts: [50, 80, 95]`",
-            ));
-            return None;
-        }
-        Vec::read(node, place, mistakes).map(Self)
-    }
-
-    fn schema() -> Value {
-        <Vec<At<Percent>>>::schema()
     }
 }

@@ -4,13 +4,16 @@
 //! [`Budget`] cannot be wrong. The way there: `tree` gives every text its position, `read` and `scalar`
 //! turn texts into values, `file` declares which keys there are, `check` looks for what makes no sense,
 //! `defaults` fills in the rest; `error` holds the words. `schema` describes the same declarations to
-//! editors, and `explain` says to people what a budget means.
+//! editors, `explain` says to people what a budget
+//! means, and `changes` what an edit of the file changes in that.
 
+pub mod changes;
 mod check;
 mod defaults;
 mod error;
 pub mod explain;
 mod file;
+mod forge;
 mod lines;
 mod period;
 mod read;
@@ -113,6 +116,12 @@ pub struct Budget {
     pub steer_at: Option<u32>,
     /// Percents of any budget at which to say so, ascending.
     pub alerts: Vec<u32>,
+    /// Those of [`Budget::alerts`] that are told to a webhook, too.
+    pub webhooks: Vec<Webhook>,
+    /// How a pull request's comment is posted, and what it shows.
+    pub comment: CommentPolicy,
+    /// The label that raises every budget, where the file has one.
+    pub lift: Option<Override>,
     /// Whether the agent's text goes under a fold in the comment.
     pub result_in_comment: bool,
     /// Budgets that single workflow files add, by path.
@@ -464,4 +473,98 @@ pub enum LedgerError {
     Fail,
     /// The agent does not run, and the check passes with a warning.
     Skip,
+}
+
+/// How a pull request's comment is posted, and what it shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommentPolicy {
+    /// How it is posted.
+    pub mode: CommentMode,
+    /// When there is to be one.
+    pub only_when: CommentWhen,
+    /// Whose budgets it shows.
+    pub show: CommentShow,
+}
+
+/// How a comment is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentMode {
+    /// One comment, edited in place.
+    #[default]
+    Update,
+    /// A new one for each workflow run.
+    New,
+    /// A new one for each workflow run; older ones are hidden as outdated.
+    HideAndNew,
+    /// None.
+    Off,
+}
+
+/// When a comment is first written. One that is there is brought up to date in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentWhen {
+    /// When the run starts.
+    #[default]
+    Always,
+    /// When the run has spent something, or the check does not pass.
+    Spent,
+    /// When the check does not pass, a threshold is crossed, or an override counts.
+    Alert,
+}
+
+/// Whose budgets a comment shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentShow {
+    /// All of them; in public repositories only the pull request's own.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// The pull request's own.
+    Own,
+}
+
+/// A label by which a person lets a pull request spend more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The label.
+    pub label: String,
+    /// What whoever sets it must be allowed to do.
+    pub permission: MayOverride,
+    /// By how much every budget that applies is raised.
+    pub usd: Usd,
+    /// How long after it was set it counts.
+    pub expires: Duration,
+}
+
+/// What whoever sets an override must be allowed to do in the repository, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MayOverride {
+    /// Push.
+    Write,
+    /// Look after the repository.
+    Maintain,
+    /// Everything.
+    Admin,
+}
+
+impl MayOverride {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MayOverride::Write => "write",
+            MayOverride::Maintain => "maintain",
+            MayOverride::Admin => "admin",
+        }
+    }
+}
+
+/// A webhook that is told of a threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// The threshold, in percent of any budget.
+    pub at: u32,
+    /// The environment variable that holds its address.
+    pub env: String,
 }

@@ -9,7 +9,7 @@ fn person(association: Option<&str>) -> Person {
 }
 
 fn file(path: &str, additions: u64, deletions: u64) -> FileChange {
-    FileChange { path: path.to_owned(), additions, deletions }
+    FileChange { path: path.to_owned(), additions, deletions, patch: None }
 }
 
 /// A change with these files, by somebody who may write.

@@ -34,8 +34,9 @@ pub struct Args {
 ///
 /// # Errors
 /// A [`crate::exit::Failure`] for a budget file, an event or a ledger that cannot be used.
-pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
-    let inputs = Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref())?;
+pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let inputs =
+        Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref(), !args.simulate).await?;
     let class = classify::classify(&inputs.event, &inputs.budget.rules);
     let limits = books::limits(shell, &inputs, class.task, Timestamp::now());
     let place = Place::find(shell, &inputs.budget, &inputs.root, args.simulate)?;

@@ -22,10 +22,10 @@ pub struct Args {
 ///
 /// # Errors
 /// A [`crate::exit::Failure`] for a budget file or an event that cannot be used.
-pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
+pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
     // What there is to say of the inputs is said by the run itself.
     let mut silent = Shell { env: shell.env.clone(), out: Box::new(io::sink()), err: Box::new(io::sink()) };
-    let inputs = Inputs::gather(&mut silent, None, args.budget_file.as_deref())?;
+    let inputs = Inputs::gather(&mut silent, None, args.budget_file.as_deref(), true).await?;
     if let Some(package) = package(inputs.budget.agent.preset) {
         let Package { program, manager, name, version } = package;
         let manager = manager.as_str();

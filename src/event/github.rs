@@ -41,6 +41,7 @@ pub fn parse(name: &str, payload: &[u8]) -> Result<Event, EventError> {
         }
         Kind::IssueComment => {
             let issue = root.object("issue")?;
+            event.issue = Some(issue.number("number")?);
             if issue.opt("pull_request").is_some() {
                 event.change = Some(commented_pull_request(&issue, &event.default_branch)?);
             }
@@ -108,6 +109,7 @@ fn base(kind: Kind, root: &At<'_>) -> Result<Event, EventError> {
         public: repository.as_ref().is_none_or(is_public),
         actor: root.opt("sender").map(|sender| person(&sender, None)).unwrap_or_default(),
         change: None,
+        issue: None,
         comment: None,
         inputs: BTreeMap::new(),
     })

@@ -40,6 +40,7 @@ pub fn parse(text: &str) -> Result<(String, Event), EventError> {
         default_branch: "main".to_owned(),
         public: true,
         change: Some(change(&root)?),
+        issue: None,
         comment: root.text_opt("comment").map(|text| (text, actor.clone())),
         actor,
         inputs,
@@ -57,6 +58,7 @@ fn change(root: &At<'_>) -> Result<Change, EventError> {
             path: file.text("path")?,
             additions: file.number_opt("additions").unwrap_or(0),
             deletions: file.number_opt("deletions").unwrap_or(0),
+            patch: None,
         });
     }
     let sum = |count: fn(&FileChange) -> u64| files.iter().map(count).sum::<u64>();

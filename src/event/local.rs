@@ -257,6 +257,7 @@ fn parse_numstat(output: &[u8]) -> Files {
             path: String::from_utf8_lossy(path).into_owned(),
             additions: count(added),
             deletions: count(deleted),
+            patch: None,
         };
         found.total += 1;
         found.additions = found.additions.saturating_add(file.additions);

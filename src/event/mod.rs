@@ -152,6 +152,8 @@ pub struct FileChange {
     pub additions: u64,
     /// Lines deleted.
     pub deletions: u64,
+    /// Its patch, where one is known.
+    pub patch: Option<String>,
 }
 
 /// The change at hand: a pull request, a pushed range, or the local branch.
@@ -208,6 +210,8 @@ pub struct Event {
     pub actor: Person,
     /// The change, where there is one.
     pub change: Option<Change>,
+    /// The issue or pull request that was commented on, where the event is a comment.
+    pub issue: Option<u64>,
     /// The comment, its text and its author, where the event is one.
     pub comment: Option<(String, Person)>,
     /// Inputs of a dispatch.

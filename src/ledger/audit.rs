@@ -151,6 +151,9 @@ impl Audit {
         if self.index.contains_key(&event.hold) {
             return Err(Discord::hold(&event.hold, "was granted before"));
         }
+        if let Some(why) = terms.lift.as_ref().and_then(|lift| lift.wrong(&terms.limits, event.at)) {
+            return Err(Discord::hold(&event.hold, &why));
+        }
         for limit in terms.limits.iter().filter(|limit| limit.enforce == Enforce::Hard) {
             let left = limit.usd.minus_or_zero(self.taken(limit, event.at));
             if terms.cap > left {

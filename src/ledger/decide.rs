@@ -188,6 +188,7 @@ pub fn reserve(
         purses: request.purses.clone(),
         limits: request.limits.clone(),
         about: request.about.clone(),
+        lift: request.lift.clone().map(Box::new),
     };
     let answer = Answer::Granted { cap, cut_by: cut.map(|(_, balance)| balance.clone()) };
     let draft = Draft { hold: request.hold.clone(), kind: Kind::Reserve(terms) };
@@ -203,6 +204,7 @@ fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
         ("the purses", terms.purses == request.purses),
         ("the limits", terms.limits == request.limits),
         ("what the run is", terms.about == request.about),
+        ("the override", terms.lift.as_deref() == request.lift.as_ref()),
     ];
     if terms.claim != request.claim {
         return Err(Refusal::InUse { hold: hold.id.clone(), since: hold.reserved });
@@ -247,6 +249,9 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
             let Limit { per, purse, .. } = limit.clone();
             return Err(Refusal::WindowOver { at, per, purse });
         }
+    }
+    if let Some(why) = request.lift.as_ref().and_then(|lift| lift.wrong(&request.limits, at)) {
+        return Err(Refusal::Nonsense(format!("hold `{}` {why}", request.hold)));
     }
     if request.expires <= at {
         return Err(Refusal::LeaseOver { hold: request.hold.clone(), expires: request.expires, at });

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::{About, Limit, Spend};
+use super::{About, Lift, Limit, Spend};
 use crate::id::{HoldId, hex};
 use crate::money::Usd;
 
@@ -116,6 +116,10 @@ pub struct Reserve {
     pub limits: Vec<Limit>,
     /// What the run is.
     pub about: About,
+    /// The override that its limits were raised by. A reader that does not know the field reads the limits
+    /// as they were raised, and comes to the same balances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lift: Option<Box<Lift>>,
 }
 
 /// The limit that cut a cap, as it stood then.

@@ -153,7 +153,9 @@ pub fn request(
             pr: event.change.as_ref().and_then(|change| change.number),
             workflow: workflow.map(str::to_owned),
             stakes: class.stakes.to_string(),
+            budget: None,
         },
+        lift: limits.lift.clone(),
     }
 }
 

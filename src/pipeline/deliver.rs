@@ -71,7 +71,7 @@ pub(super) async fn deliver(
         saved.notes.push("the agent's result is no comment: the event has no pull request".to_owned());
         return;
     };
-    let Some(github) = story.github else {
+    let Some(github) = story.github() else {
         saved.notes.push("the agent's result is no comment: GITHUB_TOKEN is not set".to_owned());
         return;
     };

@@ -10,19 +10,25 @@ use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::inputs::Inputs;
+use super::voice::{Name, Poster, Voice};
 use super::work::Saved;
-use super::{Story, books, folder};
-use crate::budget::Mode;
+use super::{Story, books, folder, forge, siblings, webhook};
+use crate::budget::{CommentShow, CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::Gate;
+use crate::id::HoldId;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
 use crate::limits::{self, Limits};
 use crate::meter::Totals;
 use crate::money::Usd;
+use crate::outcome::{Outcome, Verdict};
 use crate::price::Table;
+use crate::report::around::{Around, Sibling};
+use crate::report::running::Started;
 use crate::report::{
     BudgetState, Files, PurseTotal, Run, Served, annotations, comment, defuse, json, logline, outputs,
     summary, terminal,
@@ -30,8 +36,8 @@ use crate::report::{
 use crate::route::Route;
 use crate::savings::Savings;
 
-/// Which of several comments on a pull request this is, where `TOLLGATE_COMMENT_KEY` does not say it.
-const COMMENT_KEY: &str = "default";
+/// How long the pull request's head is asked for once more.
+const HEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// Says what is about to happen.
 ///
@@ -96,6 +102,8 @@ pub(super) struct Facts {
     pub(super) saved: Saved,
     /// The run's folder.
     pub(super) folder: Option<PathBuf>,
+    /// What is known around the run.
+    pub(super) around: Around,
 }
 
 /// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
@@ -104,11 +112,28 @@ pub(super) struct Facts {
 ///
 /// # Errors
 /// When the verdict passes, and a result cannot be written.
-pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<u8> {
+pub(super) async fn report(
+    story: &Story<'_>,
+    gate: &Gate,
+    mut facts: Facts,
+    voice: Option<Voice>,
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let hurried = gate.outcome == Outcome::Cancelled;
+    let (poster, stuck) = match voice {
+        Some(voice) => voice.end(hurried).await,
+        None => (Poster::of(story.inputs), None),
+    };
+    if !hurried {
+        facts.around.remarks.extend(moved_on(story).await);
+    }
     let run = run_of(story, gate, facts);
     let files = files(story, &run);
     let on_actions = if story.inputs.on_actions { on_actions(&run, shell) } else { Ok(()) };
-    let streams = streams(&run, shell);
+    let name = Name::of(story.inputs, run.served.as_ref().map(|served| served.hold.as_str()), shell);
+    let text = comment::render(&run, &name.key, &name.run);
+    let streams = streams(&run, &text, shell);
+    tell(story, &run, poster, stuck, &text, shell).await?;
     // Each is tried, whatever becomes of the others.
     let unwritten = [files, on_actions, streams].into_iter().find_map(Result::err);
     match unwritten {
@@ -137,12 +162,110 @@ fn files(story: &Story<'_>, run: &Run) -> anyhow::Result<()> {
     asked
 }
 
-fn streams(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
-    let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
+/// Tells the webhooks and the pull request. What they do not take is a warning.
+async fn tell(
+    story: &Story<'_>,
+    run: &Run,
+    poster: Option<Poster>,
+    stuck: Option<String>,
+    text: &str,
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    let policy = &story.inputs.budget.comment;
+    let remarkable = run.gate.verdict != Verdict::Pass;
+    let speak = match policy.only_when {
+        CommentWhen::Always => true,
+        CommentWhen::Spent => remarkable || run.totals.settled > Usd::ZERO,
+        CommentWhen::Alert => {
+            remarkable || !run.around.alerts.is_empty() || story.inputs.known.lift.is_some()
+        }
+    };
+    let hurried = run.gate.outcome == Outcome::Cancelled;
+    let number = poster.as_ref().map(Poster::number);
+    let wrong = match poster {
+        Some(poster) => poster.conclude(text, speak, hurried).await,
+        None => stuck,
+    };
+    if let Some(why) = wrong {
+        let on = number.map_or(String::new(), |number| format!(" on #{number}"));
+        writeln!(shell.err, "warning: the comment{on} could not be brought up to date: {why}")?;
+    }
+    if !story.request.simulate && !hurried {
+        let about = webhook::About { repository: run.repository.clone(), page: page(shell) };
+        for wrong in webhook::tell(&story.inputs.budget.webhooks, &run.around.alerts, &about, shell).await {
+            writeln!(shell.err, "warning: {wrong}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The workflow run's page.
+fn page(shell: &Shell) -> Option<String> {
+    let (server, repository) = (shell.var("GITHUB_SERVER_URL")?, shell.var("GITHUB_REPOSITORY")?);
+    Some(format!("{server}/{repository}/actions/runs/{}", shell.var("GITHUB_RUN_ID")?))
+}
+
+/// What is said where the pull request's head is another commit by now.
+async fn moved_on(story: &Story<'_>) -> Option<String> {
+    let known = &story.inputs.known;
+    let (forge, commit) = (known.forge.as_ref()?, known.commit.as_ref()?);
+    let number = story.inputs.event.change.as_ref()?.number?;
+    let pull = tokio::time::timeout(HEAD_WAIT, forge.github.pull_request(number)).await.ok()?.ok()?;
+    let said = forge::moved(&pull.head_commit, "began");
+    // Where it had moved before the run began, that has been said.
+    let before =
+        known.remarks.iter().any(|remark| remark.contains(pull.head_commit.get(..12).unwrap_or_default()));
+    (pull.head_commit != *commit && !before).then_some(said)
+}
+
+/// What the comment says while the run is under way.
+pub(super) fn started(story: &Story<'_>, route: &Route, cap: Usd, siblings: Vec<Sibling>) -> Started {
+    let inputs = story.inputs;
+    Started {
+        task: story.class.task,
+        stakes: story.class.stakes,
+        tier: route.tier,
+        model: route.model.clone(),
+        cap,
+        enforced: inputs.budget.mode == Mode::Enforce,
+        public: for_outsiders(inputs),
+        budget_file: inputs.budget.path.clone(),
+        around: around(story, siblings),
+    }
+}
+
+/// What GitHub and the ledger add to a report.
+pub(super) fn around(story: &Story<'_>, siblings: Vec<Sibling>) -> Around {
+    let known = &story.inputs.known;
+    Around {
+        commit: known.commit.clone(),
+        remarks: known.remarks.clone(),
+        alerts: Vec::new(),
+        siblings,
+        proposal: known.proposal.clone(),
+    }
+}
+
+/// Other runs of the same workflow run.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) fn siblings(store: &Store, story: &Story<'_>, own: &HoldId) -> anyhow::Result<Vec<Sibling>> {
+    if story.inputs.on_actions { siblings::of(store, own, story.started) } else { Ok(Vec::new()) }
+}
+
+/// Whether only the pull request's own budget is shown.
+fn for_outsiders(inputs: &Inputs) -> bool {
+    match inputs.budget.comment.show {
+        CommentShow::Auto => inputs.event.public,
+        CommentShow::All => false,
+        CommentShow::Own => true,
+    }
+}
+
+fn streams(run: &Run, comment: &str, shell: &mut Shell) -> anyhow::Result<()> {
     writeln!(shell.err, "\n{}", terminal::render(run, width(shell)))?;
     writeln!(shell.err, "{}", logline::logfmt(run).trim_end())?;
-    let key = shell.var("TOLLGATE_COMMENT_KEY").unwrap_or(COMMENT_KEY);
-    let comment = comment::render(run, key, run_id);
     writeln!(shell.out, "{comment}")?;
     shell.out.flush()?;
     Ok(())
@@ -183,6 +306,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
     let inputs = story.inputs;
     let shown = |path: &PathBuf| path.display().to_string();
     let mut notes = facts.saved.notes;
+    notes.extend(inputs.known.notes.iter().cloned());
     notes.extend(stale_prices(story.started));
     Run {
         repository: inputs.event.repository.clone(),
@@ -202,7 +326,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
         gate: gate.clone(),
         result: facts.saved.text,
         result_in_comment: inputs.budget.result_in_comment,
-        public: inputs.event.public,
+        public: for_outsiders(inputs),
         budget_file: inputs.budget.path.clone(),
         notes,
         files: Files {
@@ -211,6 +335,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
             patch: facts.saved.patch.as_ref().map(shown),
             summary: facts.folder.as_ref().map(|folder| shown(&folder.join("summary.json"))),
         },
+        around: facts.around,
     }
 }
 
@@ -250,19 +375,35 @@ pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Resu
 ///
 /// # Errors
 /// When the verdict passes, and a result cannot be written.
-pub(super) fn refused(
+pub(super) async fn refused(
     story: &Story<'_>,
     gate: &Gate,
     balances: &[Balance],
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
-    report(story, gate, Facts { balances: balances.to_vec(), ..Facts::default() }, shell)
+    let facts = Facts { balances: balances.to_vec(), around: around(story, Vec::new()), ..Facts::default() };
+    report(story, gate, facts, None, shell).await
 }
 
 /// Nothing was run, for a reason that is no budget's. Returns the exit code.
 ///
 /// # Errors
 /// When a result cannot be written.
-pub(super) fn skipped(story: &Story<'_>, gate: &Gate, shell: &mut Shell) -> anyhow::Result<u8> {
-    report(story, gate, Facts::default(), shell)
+pub(super) async fn skipped(story: &Story<'_>, gate: &Gate, shell: &mut Shell) -> anyhow::Result<u8> {
+    skipped_with(story, gate, Vec::new(), shell).await
+}
+
+/// As [`skipped`], with notes on what would have been.
+///
+/// # Errors
+/// When a result cannot be written.
+pub(super) async fn skipped_with(
+    story: &Story<'_>,
+    gate: &Gate,
+    notes: Vec<String>,
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let saved = Saved { notes, ..Saved::default() };
+    let facts = Facts { saved, around: around(story, Vec::new()), ..Facts::default() };
+    report(story, gate, facts, None, shell).await
 }

@@ -1,133 +1,212 @@
-//! What only GitHub can say of an event before anything is spent: who may do what, and which pull request
-//! another workflow's run belongs to.
+//! What a run learns from GitHub before it starts: facts as they are now, the budget file at a pinned
+//! commit, and who has set the override's label. A payload is as old as its event, and a checkout holds
+//! what the pull request brings.
 
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::agent::steering::{Given, steers};
+use jiff::Timestamp;
+
+use super::inputs;
+use crate::budget::{self, Budget, MayOverride, Override, PATH as BUDGET_FILE};
 use crate::cli::Shell;
-use crate::event::{Change, Event, Kind, Person};
-use crate::github::{Config, Error, GitHub, Permission, PullRequest, Secret, TreeEntry, TreeKind};
+use crate::event::{Event, FileChange, Kind, Person};
+use crate::github::{Config, Error, GitHub, Permission, PullRequest, Secret};
+use crate::ledger::Lift;
+use crate::overrides::{self, Label, Standing};
+use crate::report::around::Proposal;
 
-use super::inputs::Inputs;
-
-/// The most files that steer agents that are asked for, one call each.
-const STEERING_FILES_MAX: usize = 100;
-/// Where the API is unless the runner says otherwise.
+/// How long one question to GitHub may take, with everything that is repeated.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// GitHub itself.
 const API: &str = "https://api.github.com";
 
-/// A client with the job's own token; `None` locally, in a simulation and without a token. An address that
-/// cannot be used is said.
-pub(super) fn connect(inputs: &Inputs, simulate: bool, shell: &Shell) -> Result<Option<GitHub>, String> {
-    let (true, false, Some(token)) = (inputs.on_actions, simulate, shell.var("GITHUB_TOKEN")) else {
-        return Ok(None);
+/// The way to GitHub.
+#[derive(Clone, Debug)]
+pub struct Forge {
+    /// The client of the repository.
+    pub github: GitHub,
+    /// The issue or pull request that is spoken on.
+    pub number: Option<u64>,
+}
+
+/// What is known beside the event and the budget.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The way to GitHub, where there is one.
+    pub forge: Option<Forge>,
+    /// What a reader must not miss.
+    pub remarks: Vec<String>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+    /// The commit that the budget file was read at.
+    pub budget_commit: Option<String>,
+    /// What the pull request would do to the budget file.
+    pub proposal: Option<Proposal>,
+    /// The override that counts.
+    pub lift: Option<Lift>,
+    /// The commit that the run is about.
+    pub commit: Option<String>,
+}
+
+impl Forge {
+    /// The way to GitHub, on its runner and with a token; the inner error says why there is none.
+    ///
+    /// # Errors
+    /// In words for whoever set the variables.
+    pub fn open(shell: &Shell, event: &Event) -> Result<Option<Self>, String> {
+        let token = shell.var("GITHUB_TOKEN");
+        let (Some("true"), Some(token), Some(repository)) =
+            (shell.var("GITHUB_ACTIONS"), token, shell.var("GITHUB_REPOSITORY"))
+        else {
+            return Ok(None);
+        };
+        let api = shell.var("GITHUB_API_URL").unwrap_or(API);
+        let config =
+            Config { timeout: TIMEOUT, ..Config::new(api, repository, Secret::new(token.to_owned())) };
+        let number = event.change.as_ref().and_then(|change| change.number).or(event.issue);
+        GitHub::new(&config).map(|github| Some(Self { github, number })).map_err(|error| error.to_string())
+    }
+
+    /// The budget file's text at the tip of the default branch, and that commit. The inner nothing is a
+    /// branch without the file.
+    ///
+    /// # Errors
+    /// When GitHub cannot be asked, or there is no such branch for this token.
+    pub async fn budget_file(&self) -> Result<(String, Option<Vec<u8>>), String> {
+        let plain = |error: Error| first_line(&error.to_string());
+        let branch = self.github.default_branch().await.map_err(plain)?;
+        let commit = self.github.branch(&branch).await.map_err(plain)?;
+        let commit = commit.ok_or_else(|| format!("GitHub shows this token no branch {branch}"))?;
+        let text = self.github.contents(BUDGET_FILE, &commit).await.map_err(plain)?;
+        Ok((commit, text))
+    }
+
+    /// Brings an event's pull request up to date, and returns it.
+    ///
+    /// # Errors
+    /// When GitHub cannot be asked; the event is unchanged then.
+    pub async fn refresh(&self, event: &mut Event, known: &mut Known) -> Result<Option<PullRequest>, String> {
+        let Some(change) = event.change.as_mut() else { return Ok(None) };
+        let Some(number) = change.number else { return Ok(None) };
+        let (pull, files) = tokio::join!(self.github.pull_request(number), self.github.files(number));
+        let plain = |error: Error| first_line(&error.to_string());
+        let (pull, files) = (pull.map_err(plain)?, files.map_err(plain)?);
+        if !change.head_sha.is_empty() && change.head_sha != pull.head_commit {
+            known.remarks.push(moved(&pull.head_commit, "was triggered"));
+        } else {
+            pull.head_commit.clone_into(&mut change.head_sha);
+        }
+        known.commit = Some(change.head_sha.clone());
+        change.title.clone_from(&pull.title);
+        change.body.clone_from(&pull.body);
+        change.labels.clone_from(&pull.labels);
+        change.author = Person {
+            login: pull.author.login.clone(),
+            bot: pull.author.bot,
+            association: Some(pull.author_association.clone()),
+        };
+        change.branch.clone_from(&pull.head_branch);
+        change.base.clone_from(&pull.base_branch);
+        change.base_sha.clone_from(&pull.base_commit);
+        change.fork = pull.fork;
+        change.files_total = pull.files_total;
+        change.additions_total = pull.additions;
+        change.deletions_total = pull.deletions;
+        change.files = files.files.into_iter().map(changed).collect();
+        Ok(Some(pull))
+    }
+
+    /// Whether the override's label counts now.
+    ///
+    /// # Errors
+    /// When GitHub cannot be asked.
+    pub async fn lift(&self, rule: &Override, pull: &PullRequest, event: &Event) -> Result<Standing, String> {
+        let plain = |error: Error| first_line(&error.to_string());
+        if !pull.labels.contains(&rule.label) {
+            return Ok(Standing::Unset);
+        }
+        let Some(labeled) = self.github.labeled(pull.number, &rule.label).await.map_err(plain)? else {
+            let why =
+                format!("the label `{}` does not count, because GitHub does not say who set it", rule.label);
+            return Ok(Standing::Ignored(why));
+        };
+        let may = self.github.permission(&labeled.by.login).await.map_err(plain)?;
+        let vouched = !pull.fork || self.vouched(pull, event, rule, labeled.at).await.map_err(plain)?;
+        let label = Label { by: labeled.by.login, may: may_override(may), set: labeled.at, vouched };
+        Ok(overrides::judge(rule, Some(&label), Timestamp::now()))
+    }
+
+    /// Whether nobody who may not write can have pushed to a fork since the label was set.
+    async fn vouched(
+        &self,
+        pull: &PullRequest,
+        event: &Event,
+        rule: &Override,
+        set: Timestamp,
+    ) -> Result<bool, Error> {
+        let may_write = async |login: &str| Ok(self.github.permission(login).await? >= Permission::Write);
+        if let Some(push) = self.github.last_push(pull).await? {
+            return Ok(push.at < set || may_write(&push.by.login).await?);
+        }
+        let payload_head = event.change.as_ref().map(|change| change.head_sha.as_str());
+        let by_the_label = event.action.as_deref() == Some("labeled")
+            && event.label.as_deref() == Some(&rule.label)
+            && payload_head == Some(&pull.head_commit);
+        Ok(by_the_label || may_write(&pull.author.login).await?)
+    }
+
+    /// What the pull request's own budget file would change; nothing where it does not touch it.
+    pub async fn proposal(&self, budget: &Budget, pull: &PullRequest, event: &Event) -> Option<Proposal> {
+        let change = event.change.as_ref()?;
+        change.files.iter().find(|file| file.path == BUDGET_FILE)?;
+        let text = self.github.contents(BUDGET_FILE, &pull.head_commit).await;
+        Some(match text {
+            Ok(text) => propose(budget, text.as_deref()),
+            Err(error) => Proposal { changes: Vec::new(), broken: Some(first_line(&error.to_string())) },
+        })
+    }
+}
+
+/// What an edited budget file changes; no text is a file that is taken away.
+pub(super) fn propose(budget: &Budget, text: Option<&[u8]>) -> Proposal {
+    let edited = match text.map(std::str::from_utf8) {
+        None => Ok(Budget::builtin()),
+        Some(Ok(text)) => inputs::parse(text, BUDGET_FILE),
+        Some(Err(_)) => Err(anyhow::anyhow!("{BUDGET_FILE} is not UTF-8 text")),
     };
-    let api = shell.var("GITHUB_API_URL").unwrap_or(API);
-    let config = Config::new(api, inputs.event.repository.clone(), Secret::new(token.to_owned()));
-    GitHub::new(&config).map(Some).map_err(|error| error.to_string())
-}
-
-/// Puts GitHub's word in the place of the event's where an outsider could have had a hand in it; what could
-/// not be asked is returned, one line each.
-pub(super) async fn confirm(github: Option<&GitHub>, event: &mut Event) -> Vec<String> {
-    let mut notes = Vec::new();
-    let is_comment = matches!(event.kind, Kind::IssueComment | Kind::ReviewComment);
-    if is_comment && let Some((_, author)) = &mut event.comment {
-        notes.extend(permission(github, author).await.err());
-    }
-    let asks_for = matches!(event.kind, Kind::IssueComment | Kind::WorkflowRun);
-    if asks_for && let Some(change) = &mut event.change {
-        notes.extend(pull_request(github, event.kind, change).await.err());
-    }
-    notes
-}
-
-/// What somebody may do, by GitHub's word of now.
-async fn permission(github: Option<&GitHub>, author: &mut Person) -> Result<(), String> {
-    let Some(github) = github else { return Ok(()) };
-    match github.permission(&author.login).await {
-        Ok(permission) => {
-            let relation = if permission >= Permission::Write { "COLLABORATOR" } else { "NONE" };
-            author.association = Some(relation.to_owned());
-            Ok(())
-        }
-        Err(error) => {
-            // The event's own word may be old, and `MEMBER` may mean no more than to read.
-            author.association = Some("NONE".to_owned());
-            Err(format!("what the comment's author may do cannot be told, so it starts nothing: {error}"))
-        }
+    match edited {
+        Ok(edited) => Proposal { changes: budget::changes::changes(budget, &edited), broken: None },
+        Err(error) => Proposal { changes: Vec::new(), broken: Some(error.to_string()) },
     }
 }
 
-/// Fills in the pull request as GitHub has it. The number that another workflow's run brings counts only
-/// where that pull request is at the very commit that was run.
-async fn pull_request(github: Option<&GitHub>, kind: Kind, change: &mut Change) -> Result<(), String> {
-    let Some(number) = change.number else { return Ok(()) };
-    let found = match github {
-        Some(github) => github.pull_request(number).await.map_err(|error| error.to_string()),
-        None => Err("there is no GITHUB_TOKEN".to_owned()),
-    };
-    match (found, kind) {
-        (Ok(found), Kind::WorkflowRun) if found.head_commit != change.head_sha => {
-            change.number = None;
-            Err(format!(
-                "pull request #{number} is not at the commit that the workflow ran for, so this run is not counted as its own"
-            ))
-        }
-        (Ok(found), _) => {
-            fill(change, found);
-            Ok(())
-        }
-        (Err(why), Kind::WorkflowRun) => {
-            change.number = None;
-            Err(format!("that the workflow ran for pull request #{number} cannot be confirmed: {why}"))
-        }
-        (Err(_), _) if github.is_none() => Ok(()),
-        (Err(why), _) => Err(format!("pull request #{number} cannot be read: {why}")),
+/// What is said when the branch is not where it was.
+pub(super) fn moved(head: &str, since: &str) -> String {
+    let short = head.get(..12).unwrap_or(head);
+    format!(
+        "the branch has moved on to `{short}` since this run {since}; this report is about the commit before"
+    )
+}
+
+/// Whether a comment can be written at all: a workflow on a fork's pull request has a token that only reads.
+pub(super) fn may_comment(event: &Event) -> bool {
+    !(event.kind == Kind::PullRequest && event.change.as_ref().is_some_and(|change| change.fork))
+}
+
+fn may_override(permission: Permission) -> Option<MayOverride> {
+    match permission {
+        Permission::None | Permission::Read | Permission::Triage => None,
+        Permission::Write => Some(MayOverride::Write),
+        Permission::Maintain => Some(MayOverride::Maintain),
+        Permission::Admin => Some(MayOverride::Admin),
     }
 }
 
-/// The default branch's files that steer agents, for a checkout that does not have it; `None` where GitHub
-/// does not tell all of them. Links are left out.
-///
-/// # Errors
-/// When GitHub does not answer.
-pub(super) async fn steering(github: &GitHub, branch: &str) -> Result<Option<Vec<Given>>, Error> {
-    let Some(commit) = github.branch(branch).await? else { return Ok(None) };
-    let tree = github.tree(&commit, "").await?;
-    let is_file = |entry: &&TreeEntry| matches!(entry.kind, TreeKind::File | TreeKind::Executable);
-    let wanted: Vec<&TreeEntry> =
-        tree.entries.iter().filter(is_file).filter(|entry| steers(Path::new(&entry.path))).collect();
-    if !tree.complete || wanted.len() > STEERING_FILES_MAX {
-        return Ok(None);
-    }
-    let mut files = Vec::new();
-    for entry in wanted {
-        let content = github.blob(&entry.sha).await?;
-        let executable = entry.kind == TreeKind::Executable;
-        files.push(Given { path: PathBuf::from(&entry.path), executable, content });
-    }
-    Ok(Some(files))
+fn changed(file: crate::github::ChangedFile) -> FileChange {
+    FileChange { path: file.path, additions: file.additions, deletions: file.deletions, patch: file.patch }
 }
 
-fn fill(change: &mut Change, found: PullRequest) {
-    *change = Change {
-        number: Some(found.number),
-        title: found.title,
-        body: found.body,
-        author: Person {
-            login: found.author.login,
-            bot: found.author.bot,
-            association: Some(found.author_association),
-        },
-        labels: found.labels,
-        branch: found.head_branch,
-        base: found.base_branch,
-        base_sha: found.base_commit,
-        head_sha: found.head_commit,
-        fork: found.fork,
-        files: std::mem::take(&mut change.files),
-        files_total: found.files_total,
-        additions_total: found.additions,
-        deletions_total: found.deletions,
-    };
+/// The first line of an error: what comes after it is a hint.
+pub(super) fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }

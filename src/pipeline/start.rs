@@ -225,7 +225,10 @@ pub(super) fn agent(
 ) -> anyhow::Result<Running> {
     let home = environment::create_home(start.folder).context("the agent's home cannot be made")?;
     let workspace = std::env::current_dir().context("the current folder cannot be told")?;
-    let secrets = [start.key.to_owned()];
+    // Names and values both: whatever a budget file lets through, tollgate's own tokens stay here.
+    let hooks = inputs.budget.webhooks.iter().filter_map(|hook| shell.var(&hook.env));
+    let mut secrets: Vec<String> = vec![start.key.to_owned()];
+    secrets.extend(shell.var("GITHUB_TOKEN").into_iter().chain(hooks).map(str::to_owned));
     let environment = environment::build(
         &shell.env,
         &EnvSpec {
@@ -249,9 +252,7 @@ pub(super) fn agent(
         workspace,
         time_limit: start.route.timeout,
         format: launch.format,
-        redactor: Arc::new(Redactor::new(
-            [start.key, token].into_iter().chain(known.iter().map(String::as_str)),
-        )),
+        redactor: Arc::new(Redactor::new(secrets.iter().chain(&known).map(String::as_str).chain([token]))),
     };
     Ok(process::start(&spec, log)?)
 }

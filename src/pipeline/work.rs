@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::inputs::Inputs;
-use super::{Story, folder, forge};
+use super::{Story, folder, trust};
 use crate::agent::environment;
 use crate::agent::output::Redactor;
 use crate::agent::patch::{Baseline, PatchOutcome};
@@ -113,10 +113,10 @@ impl Work {
         let is_repository = !matches!(baseline, Err(PatchOutcome::NotARepository));
         let steering = if inputs.of_another && is_repository {
             let default = default_commit(&git, &inputs.event);
-            let source = match (&default, story.github) {
+            let source = match (&default, story.github()) {
                 (Some(commit), _) => Source::Commit(commit),
                 (None, Some(github)) => {
-                    let files = forge::steering(github, &inputs.event.default_branch).await;
+                    let files = trust::steering(github, &inputs.event.default_branch).await;
                     files.ok().flatten().map_or(Source::Nowhere, Source::Files)
                 }
                 (None, None) => Source::Nowhere,

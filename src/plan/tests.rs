@@ -128,6 +128,7 @@ fn past(history: &mut History, number: u32, amount: Usd, fresh: u64) {
         purses: of.purses.clone(),
         limits: Vec::new(),
         about,
+        lift: None,
     };
     let tokens = Counts { input: fresh, ..Counts::default() };
     let models = vec![ModelSpend { model: "m".into(), usd: amount, requests: 1, tokens }];

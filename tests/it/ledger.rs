@@ -34,6 +34,7 @@ pub(crate) fn request(hold: &str, want: u32, budget: Limit, now: Timestamp) -> R
         purses: vec!["repo".to_owned()],
         expires: now + SignedDuration::from_hours(1),
         about: About { task: "review".into(), model: "claude-sonnet-5-5".into(), ..About::default() },
+        lift: None,
     }
 }
 

@@ -69,6 +69,7 @@ impl World {
             purses,
             expires: self.store.now() + SignedDuration::from_hours(1),
             about: about.clone(),
+            lift: None,
         }
     }
 
@@ -121,6 +122,7 @@ fn about(task: &str, tier: &str, model: &str, actor: &str, pr: u64) -> About {
         pr: (pr > 0).then_some(pr),
         workflow: Some(".github/workflows/agent.yml".to_owned()),
         stakes: tier.to_owned(),
+        budget: None,
     }
 }
 

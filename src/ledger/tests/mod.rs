@@ -100,5 +100,6 @@ pub(crate) fn request(hold: &str, want: &str, limits: &[Limit], now: Timestamp) 
         purses,
         expires: now + SignedDuration::from_hours(1),
         about: About { task: "review".to_owned(), ..About::default() },
+        lift: None,
     }
 }
