@@ -38,7 +38,9 @@ pub(super) const CHANGE: Words = Words::of(
      generate regenerate introduce ensure enable disable set switch bring get polish reword rephrase \
      document translate proofread spellcheck clarify mention expand incorporate modify edit solve \
      repair patch test mock wire hook expose deprecate inline deduplicate unify restore sort guard \
-     throw catch retry cache validate-input reorganise reorganize shorten draft put do work",
+     throw catch retry cache validate-input reorganise reorganize shorten draft put do work backport \
+     cherry-pick undo squash tidy draw sketch silence suppress pin unpin rework redo configure wrap \
+     append insert amend overhaul redesign speed scaffold vendor stub",
 );
 
 /// Verbs whose work is prose, whatever they are about.
@@ -123,8 +125,15 @@ pub(super) const AGENTS: Words = Words::of(
 
 /// Work that anybody sees through at a glance.
 pub(super) const MECHANICAL: Words = Words::of(
-    "typo typos spelling formatting format reformat whitespace indentation lint lints label labels \
+    "typo typos spelling formatting format formatter reformat rustfmt gofmt clang-format autopep8 \
+     whitespace indentation lint lints linter label labels \
      link links bump lockfile grammar punctuation wording capitalisation comment prettier rebase",
+);
+
+/// Signs that a request shapes the whole rather than a part.
+pub(super) const ARCHITECTURE: Words = Words::of(
+    "architecture redesign re-design rearchitect re-architect overhaul rewrite redesigning codebase \
+     monorepo",
 );
 
 /// Signs of a long text.
@@ -142,135 +151,3 @@ pub(super) const LONG: &[&str] = &[
     "architecture",
     "handbook",
 ];
-
-/// A word stem in another language, and what it stands for.
-pub(super) struct Foreign {
-    /// Verbs of change.
-    pub(super) change: &'static [&'static str],
-    /// Verbs and question words of judgement.
-    pub(super) judge: &'static [&'static str],
-    /// Prose.
-    pub(super) docs: &'static [&'static str],
-}
-
-/// German, French, Spanish, Portuguese, Italian, Chinese, Japanese and Korean stems.
-pub(super) const FOREIGN: Foreign = Foreign {
-    change: &[
-        "beheb",
-        "korrigier",
-        "implementier",
-        "repariere",
-        "ergänz",
-        "aktualisier",
-        "füge ",
-        "schreib",
-        "umsetz",
-        "änder",
-        "entfern",
-        "corrige",
-        "corriger",
-        "ajoute",
-        "implémente",
-        "mets à jour",
-        "mettre à jour",
-        "répare",
-        "écris",
-        "supprime",
-        "arregla",
-        "corrig",
-        "añad",
-        "agreg",
-        "implementa",
-        "actualiza",
-        "escrib",
-        "elimina",
-        "adicion",
-        "atualiz",
-        "conserte",
-        "escreva",
-        "aggiung",
-        "correggi",
-        "aggiorna",
-        "scrivi",
-        "修复",
-        "修正",
-        "实现",
-        "添加",
-        "更新",
-        "修改",
-        "直して",
-        "追加して",
-        "実装",
-        "書いて",
-        "변경",
-        "고쳐",
-        "수정",
-        "추가",
-        "구현",
-    ],
-    judge: &[
-        "überprüf",
-        "prüf",
-        "erklär",
-        "warum",
-        "zusammenfass",
-        "schau",
-        "bewert",
-        "beurteil",
-        "relis",
-        "relire",
-        "explique",
-        "pourquoi",
-        "vérifie",
-        "résume",
-        "revisa",
-        "explica",
-        "por qué",
-        "por que",
-        "resume",
-        "revise",
-        "spiega",
-        "perché",
-        "controlla",
-        "审查",
-        "审核",
-        "解释",
-        "为什么",
-        "检查",
-        "总结",
-        "レビュー",
-        "説明",
-        "なぜ",
-        "確認",
-        "검토",
-        "리뷰",
-        "설명",
-        "왜",
-    ],
-    docs: &[
-        "doku",
-        "rechtschreib",
-        "tippfehler",
-        "kommentar",
-        "readme",
-        "documentation",
-        "coquille",
-        "fautes",
-        "orthographe",
-        "documentación",
-        "errata",
-        "ortograf",
-        "documentação",
-        "documentazione",
-        "refus",
-        "文档",
-        "错别字",
-        "注释",
-        "ドキュメント",
-        "誤字",
-        "コメント",
-        "문서",
-        "오타",
-        "주석",
-    ],
-};
