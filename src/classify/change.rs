@@ -200,7 +200,7 @@ fn title_points(full: &str) -> i32 {
     let (kind, rest) = conventional(title);
     // A scope such as `docs(build)` says where, not what.
     let lower = if kind.is_some() { rest.to_lowercase() } else { title.to_lowercase() };
-    let has = |known: Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
+    let has = |known: &Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
     let by_type = match kind.as_deref() {
         Some(kind) if DOCS_TYPES.contains(kind) => 3,
         Some(kind) if CODE_TYPES.contains(kind) => -3,
@@ -213,29 +213,29 @@ fn title_points(full: &str) -> i32 {
         }
         _ => 0,
     };
-    let by_thing = if has(DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
+    let by_thing = if has(&DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
     {
         3
     } else {
-        i32::from(by_type < 3 && has(DOCUMENTATION)) * (2 + i32::from(is_topic(&lower)))
+        i32::from(by_type < 3 && has(&DOCUMENTATION)) * (2 + i32::from(is_topic(&lower)))
     };
-    by_type + by_thing + 2 * i32::from(has(PROSE)) + i32::from(has(HINTS)) - 2 * i32::from(has(PROGRAM))
+    by_type + by_thing + 2 * i32::from(has(&PROSE)) + i32::from(has(&HINTS)) - 2 * i32::from(has(&PROGRAM))
 }
 
 /// Types of Conventional Commits that are not about prose, whatever the rest of the title says.
-const CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
-const DOCS_TYPES: Words =
+static CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
+static DOCS_TYPES: Words =
     Words::of("docs doc documentation godoc javadoc rustdoc jsdoc readme comment comments docstring");
-const DOC_COMMENTS: Words = Words::of(
+static DOC_COMMENTS: Words = Words::of(
     "docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc phpdoc kdoc scaladoc doxygen yardoc \
      roxygen haddock pydoc",
 );
-const DOCUMENTATION: Words = Words::of("docs doc documentation");
-const PROSE: Words =
+static DOCUMENTATION: Words = Words::of("docs doc documentation");
+static PROSE: Words =
     Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
-const HINTS: Words = Words::of("clarify link links explain rephrase reword");
+static HINTS: Words = Words::of("clarify link links explain rephrase reword");
 /// Words for text that a program shows or a tool obeys.
-const PROGRAM: Words = Words::of(
+static PROGRAM: Words = Words::of(
     "help message messages string strings description descriptions pragma prettier eslint lint noqa \
      regex generator build nightly doctest doctests script generate generated generates generator render renders component",
 );
@@ -260,7 +260,7 @@ fn without_names(title: &str) -> String {
 /// Whether documentation is what a title is about, rather than one word in it: "docs for the pool",
 /// "some documentation improvements", but not "docs build".
 fn is_topic(lower: &str) -> bool {
-    const AFTER: Words = Words::of(
+    static AFTER: Words = Words::of(
         "for of about to on in improvements improvement update updates fixes fix cleanup tweaks and wording",
     );
     let words: Vec<&str> =

@@ -191,7 +191,7 @@ fn judgement(words: &[String], at: usize) -> Clause {
 
 /// Whether what follows a "don't" or "no" is any change at all: "no edits", "do not change anything".
 fn from_all(rest: &[String]) -> bool {
-    const ALL: Words = Words::of(
+    static ALL: Words = Words::of(
         "not edit edits editing change changes changing modify modifying touch commit commits push write \
          make making apply anything any file files yet please just it a the to",
     );

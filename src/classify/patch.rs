@@ -357,7 +357,7 @@ fn find_unescaped(text: &str, close: &str) -> Option<usize> {
 }
 
 /// Comments that a tool obeys, by how they begin after the comment's own marks.
-const PRAGMAS: Words = Words::of(
+static PRAGMAS: Words = Words::of(
     "noqa nolint nosec nosonar pylint: flake8: ruff: isort: fmt: yapf: mypy: pyright: type: pragma pragma: \
      eslint eslint-disable eslint-enable tslint: prettier-ignore biome-ignore oxlint-disable deno-lint-ignore \
      dprint-ignore jshint istanbul c8 v8 webpackchunkname: @vite-ignore @ts-ignore @ts-expect-error @ts-nocheck \

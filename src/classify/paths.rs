@@ -41,27 +41,27 @@ pub(super) enum Sort {
     Other,
 }
 
-const PROSE_EXT: Words =
+static PROSE_EXT: Words =
     Words::of("md mdx markdown mdown rst adoc asciidoc txt textile rdoc tex org qmd wiki pod ronn rmd");
-const PROSE_NAMES: Words = Words::of(
+static PROSE_NAMES: Words = Words::of(
     "license licence unlicense copying copyright notice authors contributors readme changelog changes \
      history news maintainers contributing thanks patents",
 );
-const SOURCE_EXT: Words = Words::of(
+static SOURCE_EXT: Words = Words::of(
     "rs py pyi js mjs cjs ts mts cts jsx tsx java kt kts go c h cc cpp cxx hh hpp m mm cs fs rb php \
      swift scala sh bash ps1 tf hcl lua ex exs erl hs ml dart vue svelte zig nim jl r pl clj groovy \
      sql proto graphql gql thrift kts vb f90 m4 cmake ino cu sol v sv vhd rkt lisp el fish bat cmd \
      gradle bicep rego",
 );
-const FIGURE_EXT: Words = Words::of("svg png jpg jpeg gif webp avif mp4 webm");
-const DIAGRAM_EXT: Words = Words::of("drawio excalidraw puml plantuml mmd d2 dot");
-const SITE_EXT: Words = Words::of("css scss less html js mjs ts mts jsx tsx vue svelte py rb json astro");
-const LOCKS: Words = Words::of(
+static FIGURE_EXT: Words = Words::of("svg png jpg jpeg gif webp avif mp4 webm");
+static DIAGRAM_EXT: Words = Words::of("drawio excalidraw puml plantuml mmd d2 dot");
+static SITE_EXT: Words = Words::of("css scss less html js mjs ts mts jsx tsx vue svelte py rb json astro");
+static LOCKS: Words = Words::of(
     "cargo.lock package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml poetry.lock uv.lock \
      pdm.lock gemfile.lock composer.lock go.sum bun.lockb gradle.lockfile go.work.sum \
      packages.lock.json package.resolved",
 );
-const MANIFESTS: Words = Words::of(
+static MANIFESTS: Words = Words::of(
     "cargo.toml package.json pyproject.toml setup.py setup.cfg go.mod pom.xml build.gradle \
      build.gradle.kts settings.gradle.kts gradle.properties gemfile composer.json makefile \
      cmakelists.txt meson.build justfile deno.json version.properties libs.versions.toml pubspec.yaml \
@@ -70,25 +70,25 @@ const MANIFESTS: Words = Words::of(
      version version.txt .node-version .python-version .nvmrc .tool-versions rust-toolchain.toml \
      rust-toolchain chart.yaml deps.edn project.clj rebar.config cpanfile conanfile.txt vcpkg.json",
 );
-const NAVS: Words = Words::of(
+static NAVS: Words = Words::of(
     "mkdocs.yml mkdocs.yaml _toc.yml toc.yml toc.yaml sidebars.js sidebars.ts sidebars.json \
      sidebar.json nav.yml nav.adoc navigation.yml _meta.json _meta.js _meta.ts mint.json docs.json \
      _sidebar.md antora.yml zensical.toml",
 );
-const AGENT_FILES: Words = Words::of(
+static AGENT_FILES: Words = Words::of(
     "agents.md claude.md gemini.md skill.md .cursorrules copilot-instructions.md .mcp.json \
      opencode.json",
 );
-const AGENT_DIRS: Words = Words::of(".claude .cursor .codex .gemini .opencode .windsurf");
-const TEST_DIRS: Words = Words::of(
+static AGENT_DIRS: Words = Words::of(".claude .cursor .codex .gemini .opencode .windsurf");
+static TEST_DIRS: Words = Words::of(
     "test tests __tests__ testdata test-data test_data fixtures fixture __fixtures__ __snapshots__ \
      snapshots e2e acceptance testing-data golden goldens __mocks__ testcases cassettes",
 );
-const TEMPLATE_DIRS: Words = Words::of(
+static TEMPLATE_DIRS: Words = Words::of(
     "templates template _templates scaffold scaffolds skeleton stubs issue_template \
      pull_request_template",
 );
-const DOCS_DIRS: Words =
+static DOCS_DIRS: Words =
     Words::of("docs doc documentation website site blog book guide guides manual .vitepress www");
 
 /// What kind of file `path` is.
@@ -252,7 +252,7 @@ fn is_generated(name: &str, dirs: &[&str]) -> bool {
 }
 
 fn is_strings(ext: &str, dirs: &[&str]) -> bool {
-    const DIRS: Words = Words::of("locale locales i18n l10n lang langs languages translations intl values");
+    static DIRS: Words = Words::of("locale locales i18n l10n lang langs languages translations intl values");
     matches!(ext, "po" | "pot" | "xlf" | "xliff" | "arb" | "strings" | "resx" | "ftl")
         || (matches!(ext, "json" | "yml" | "yaml" | "xml" | "properties" | "toml")
             && dirs.iter().any(|dir| DIRS.contains(dir) || dir.starts_with("values-")))

@@ -28,7 +28,7 @@ const LONG_COMMENT_LINES: u64 = 120;
 const LONG_PROSE_LINES: u64 = 300;
 
 /// Single words for what is dangerous to get wrong.
-const RISKY_WORDS: Words = Words::of(
+static RISKY_WORDS: Words = Words::of(
     "auth authn authz authentication authorization authorisation authorize authenticate oauth oauth2 \
      oidc saml sso login signin logout password passwords passwd secret secrets credential \
      credentials crypto cryptography cryptographic cipher encrypt encryption decrypt decryption hmac \
@@ -215,7 +215,7 @@ fn cosmetic(change: &Change, nature: &Nature) -> Option<String> {
     }
     let (kind, _) = conventional(&change.title);
     let words = name_words(&change.title);
-    const WORDING: Words = Words::of(
+    static WORDING: Words = Words::of(
         "typo typos spelling terminology wording lint linting lints clippy pylint ruff eslint pyright mypy \
          flake8 golangci rubocop checkstyle",
     );
@@ -228,7 +228,7 @@ fn cosmetic(change: &Change, nature: &Nature) -> Option<String> {
 fn is_formatting(title: &str) -> bool {
     let (kind, rest) = conventional(title);
     let words = name_words(rest);
-    const LAYOUT: Words = Words::of(
+    static LAYOUT: Words = Words::of(
         "formatting reformat reformatted indentation whitespace prettier rustfmt gofmt gofumpt black isort \
          yapf autopep8 spotless ktlint scalafmt indent reindent unindent",
     );
@@ -434,7 +434,7 @@ fn risky_path(path: &str) -> Option<String> {
     if migrates || lower.ends_with(".sql") {
         return Some("the database's shape".to_owned());
     }
-    const INFRASTRUCTURE: Words = Words::of(
+    static INFRASTRUCTURE: Words = Words::of(
         "policy policies role roles security firewall network networkpolicy acl iam kms secrets rbac",
     );
     if paths::is_infrastructure(path)
