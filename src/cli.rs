@@ -45,6 +45,9 @@ enum Command {
     /// Serve the simulated provider on its own
     #[command(hide = true)]
     SimulateProvider(commands::simulate::ProviderArgs),
+    /// Say which package the budget file's agent is, for installers
+    #[command(hide = true)]
+    Preset(commands::preset::Args),
     /// Print the JSON Schema of the budget file
     #[command(hide = true)]
     Schema,
@@ -148,6 +151,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         }
         Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
         Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
+        Command::Preset(args) => commands::preset::run(&args, shell),
         Command::Schema => {
             write!(shell.out, "{}", crate::budget::schema::json())?;
             Ok(exit::PASS)

@@ -37,6 +37,30 @@ impl Limits {
         self.applied.iter().map(|applied| applied.limit.clone()).collect()
     }
 
+    /// The same limits on a ledger that several repositories share: every purse is this repository's own,
+    /// but for that of its owner. `repository` tells it from all others, such as `github.com/4711`.
+    #[must_use]
+    pub fn on_shared_ledger(mut self, repository: &str, event: &Event) -> Self {
+        let own = |purse: &str| match purse.starts_with(ORG) {
+            true => purse.to_owned(),
+            false => format!("{repository}{BETWEEN}{purse}"),
+        };
+        for applied in &mut self.applied {
+            applied.limit.purse = own(&applied.limit.purse);
+        }
+        self.purses = self.purses.iter().map(|purse| own(purse)).collect();
+        self.purses.extend(org(event));
+        self.purses.sort();
+        self.purses.dedup();
+        self
+    }
+
+    /// The purse of the pull request at hand.
+    #[must_use]
+    pub fn pull_request(&self) -> Option<&str> {
+        self.purses.iter().map(String::as_str).find(|purse| plain(purse).starts_with("pr:"))
+    }
+
     /// Where in the budget file a limit comes from.
     #[must_use]
     pub fn source_of(&self, limit: &Limit) -> Option<&BudgetLine> {
@@ -69,6 +93,25 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
     limits
 }
 
+/// What an owner's purse begins with.
+const ORG: &str = "org:";
+/// What stands between a repository and its purse on a shared ledger: in no repository's name or id.
+const BETWEEN: char = ' ';
+
+/// The purse of the repository's owner.
+fn org(event: &Event) -> Option<String> {
+    let (owner, _) = event.repository.split_once('/')?;
+    Some(format!("{ORG}{}", owner.to_ascii_lowercase()))
+}
+
+/// A purse without the repository that it belongs to on a shared ledger.
+fn plain(purse: &str) -> &str {
+    match purse.split_once(BETWEEN) {
+        Some((repository, purse)) if !repository.contains(':') && repository.contains('/') => purse,
+        _ => purse,
+    }
+}
+
 fn window(period: Period, now: Timestamp, timezone: &TimeZone) -> Window {
     let (start, end) = period.window(now, timezone);
     Window { start, end }
@@ -95,6 +138,7 @@ fn per(period: Period) -> &'static str {
 #[must_use]
 pub fn scope_name(scope: &Scope) -> String {
     match scope {
+        Scope::Org => "org".to_owned(),
         Scope::Repo => "repo".to_owned(),
         Scope::Workflow => "workflow".to_owned(),
         Scope::Task => "task".to_owned(),
@@ -108,6 +152,7 @@ pub fn scope_name(scope: &Scope) -> String {
 fn purse(scope: &Scope, event: &Event, workflow: Option<&str>, task: Task) -> Result<String, String> {
     let number = event.change.as_ref().and_then(|change| change.number);
     match scope {
+        Scope::Org => org(event).ok_or_else(|| "this repository has no owner".to_owned()),
         Scope::Repo => Ok("repo".to_owned()),
         Scope::Workflow => match workflow {
             Some(path) => Ok(format!("workflow:{path}")),
@@ -135,9 +180,9 @@ fn purse(scope: &Scope, event: &Event, workflow: Option<&str>, task: Task) -> Re
 /// Every purse the run's spend belongs to, named by a budget today or not.
 fn purses(event: &Event, workflow: Option<&str>, task: Task) -> Vec<String> {
     let labels = event.change.as_ref().map_or(&[][..], |change| &change.labels);
-    let plain = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
+    let unlabelled = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
     let labelled = labels.iter().map(|label| Scope::Label(label.clone()));
-    let all = plain.into_iter().chain(labelled);
+    let all = unlabelled.into_iter().chain(labelled);
     let mut purses: Vec<String> = all.filter_map(|scope| purse(&scope, event, workflow, task).ok()).collect();
     purses.sort();
     purses.dedup();
@@ -153,8 +198,9 @@ pub fn name(limit: &Limit) -> String {
         "month" => "monthly",
         _ => "total",
     };
-    match limit.purse.split_once(':') {
-        None => format!("{often} {} budget", limit.purse),
+    let purse = plain(&limit.purse);
+    match purse.split_once(':') {
+        None => format!("{often} {purse} budget"),
         Some(("pr", number)) => format!("{often} budget of pull request #{number}"),
         Some(("actor", login)) => format!("{often} budget of {login}"),
         Some(("label", label)) => format!("{often} budget of label `{label}`"),

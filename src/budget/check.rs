@@ -11,7 +11,7 @@ use super::error::{Mistake, nearest, quoted};
 use super::file::{AgentKeys, File, OnKeys, ResultShown, TierKeys};
 use super::read::{At, By, OrOff, Place};
 use super::scalar::{Percent, exact};
-use super::{Agent, Budget, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
+use super::{Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
 
@@ -20,6 +20,15 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     let mut budget = defaults::defaults(Some(path));
     set(&mut budget.mode, file.mode);
     set(&mut budget.ledger, file.ledger);
+    if let Some(root) = file.ledger_root {
+        if matches!(budget.ledger, LedgerChoice::File(_)) {
+            mistakes.push(root.place.mistake(
+                "a file ledger has no commits, so it has no first one",
+                "remove the key, or write `ledger: git`",
+            ));
+        }
+        budget.ledger_root = Some(root.value.0);
+    }
     if let Some(name) = file.timezone {
         budget.timezone = timezone(&name, mistakes);
     }
@@ -27,7 +36,7 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
         apply_on(&mut budget.on, on.value);
     }
     if let Some(written) = file.budgets {
-        budget.budgets = lines::checked(written.value, budget.on.min_run_usd, mistakes);
+        budget.budgets = lines::checked(written.value, &budget, mistakes);
     }
     if let Some(named) = file.workflows {
         budget.workflows = lines::checked_workflows(named.value.0, &budget, mistakes);

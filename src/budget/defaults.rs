@@ -29,6 +29,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         mode: Mode::Enforce,
         timezone: TimeZone::UTC,
         ledger: LedgerChoice::Default,
+        ledger_root: None,
         budgets: budgets(),
         tiers: tiers(),
         tasks: tasks(),
@@ -87,7 +88,9 @@ fn agent() -> Agent {
         args: Vec::new(),
         env: Vec::new(),
         prompt: BTreeMap::new(),
-        deliver: Task::ALL.map(|task| (task, Deliver::Patch)).into(),
+        deliver: Task::ALL
+            .map(|task| (task, if task == Task::Review { Deliver::Comment } else { Deliver::Patch }))
+            .into(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::scalar::{duration_text, exact};
 use super::{
-    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerError, LowBudget, Mode, Period, Preset,
-    Rule, Scope, ServerTools, TierLimits, UnknownModel,
+    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError,
+    LowBudget, Mode, Period, Preset, Rule, Scope, ServerTools, TierLimits, UnknownModel,
 };
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
@@ -41,12 +41,47 @@ fn mode(out: &mut String, budget: &Budget) {
     }
     let zone = budget.timezone.iana_name().unwrap_or("UTC");
     say!(out, "Days, weeks (from Monday) and months are those of {zone}.");
-    say!(
-        out,
-        "Spend is recorded in files below `{}`. A hosted runner forgets them with its job:",
-        budget.ledger.folder()
-    );
-    say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
+    ledger(out, budget);
+}
+
+fn ledger(out: &mut String, budget: &Budget) {
+    match &budget.ledger {
+        LedgerChoice::Default if budget.path.is_some() => {
+            say!(
+                out,
+                "Spend is recorded in files below `{}`; in Actions on the branch `{LEDGER_BRANCH}` of the",
+                budget.ledger.folder()
+            );
+            say!(out, "repository, for which a job needs `permissions: {{ contents: write }}`.");
+        }
+        LedgerChoice::Default | LedgerChoice::File(_) => {
+            say!(
+                out,
+                "Spend is recorded in files below `{}`. A hosted runner forgets them with its job:",
+                budget.ledger.folder()
+            );
+            say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
+        }
+        LedgerChoice::Git(choice) => {
+            let branch = choice.branch.as_deref().unwrap_or(LEDGER_BRANCH);
+            match &choice.repository {
+                Some(repository) => {
+                    say!(out, "Spend is recorded on the branch `{branch}` of {repository}, which other");
+                    say!(out, "repositories may share, with the token in TOLLGATE_LEDGER_TOKEN.");
+                }
+                None => {
+                    say!(
+                        out,
+                        "Spend is recorded on the branch `{branch}` of the repository; in Actions a job"
+                    );
+                    say!(out, "needs `permissions: {{ contents: write }}` for that.");
+                }
+            }
+        }
+    }
+    if let Some(root) = &budget.ledger_root {
+        say!(out, "That branch must begin with the commit {root}.");
+    }
 }
 
 fn budgets(out: &mut String, budget: &Budget) {
@@ -79,6 +114,7 @@ fn budgets(out: &mut String, budget: &Budget) {
 
 fn budget_line(out: &mut String, budget: &Budget, line: &BudgetLine) {
     let who = match &line.scope {
+        Scope::Org => "All runs of all repositories of the owner".to_owned(),
         Scope::Repo => "All runs of the repository".to_owned(),
         Scope::Workflow => "The runs of each workflow file".to_owned(),
         Scope::Task => "The runs of each task".to_owned(),
@@ -276,7 +312,15 @@ fn agent(out: &mut String, budget: &Budget) {
     if !own.is_empty() {
         say!(out, "  The file has its own prompt for {}.", and(&own));
     }
-    for (way, means) in [(Deliver::Patch, "saved as a patch"), (Deliver::Off, "not kept")] {
+    for (way, means) in [
+        (
+            Deliver::Comment,
+            "Its last text is a comment on the pull request, and changes are saved as a patch,",
+        ),
+        (Deliver::Patch, "Its changes are saved as a patch"),
+        (Deliver::Branch, "Its changes are pushed as a branch of their own, and saved as a patch,"),
+        (Deliver::Off, "Its changes are not kept"),
+    ] {
         let tasks: Vec<String> = agent
             .deliver
             .iter()
@@ -284,7 +328,7 @@ fn agent(out: &mut String, budget: &Budget) {
             .map(|(task, _)| task.to_string())
             .collect();
         if !tasks.is_empty() {
-            say!(out, "  Uncommitted work is {means} for {}.", and(&tasks));
+            say!(out, "  {means} for {}.", and(&tasks));
         }
     }
     if budget.result_in_comment {

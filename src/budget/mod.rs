@@ -37,6 +37,9 @@ pub use rules::EVENTS;
 /// Where a repository keeps its budget file.
 pub const PATH: &str = ".github/tollgate.yml";
 
+/// The branch of a git ledger, unless the budget file names another.
+pub const LEDGER_BRANCH: &str = "tollgate-ledger";
+
 /// The largest budget file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
 
@@ -93,6 +96,8 @@ pub struct Budget {
     pub timezone: TimeZone,
     /// Where spend is recorded.
     pub ledger: LedgerChoice,
+    /// The first commit of a git ledger, where the file names it.
+    pub ledger_root: Option<String>,
     /// Every budget, in the file's order.
     pub budgets: Vec<BudgetLine>,
     /// What each tier runs, and within which caps.
@@ -150,16 +155,35 @@ pub enum LedgerChoice {
     Default,
     /// Files below this folder; `None` for `.tollgate/` in the repository.
     File(Option<String>),
+    /// A branch of a repository.
+    Git(GitChoice),
+}
+
+/// Which branch of which repository is the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitChoice {
+    /// `owner/name` on the event's forge; `None` for the event's own repository.
+    pub repository: Option<String>,
+    /// The branch; `None` for the usual one.
+    pub branch: Option<String>,
 }
 
 impl LedgerChoice {
-    /// The folder that the books are kept in, from the repository's top. What a file did not say is a file
-    /// ledger, for as long as there is no other.
+    /// The folder below which a file ledger, and whatever else a run keeps, lies: from the repository's top.
     #[must_use]
     pub fn folder(&self) -> &str {
         match self {
-            Self::Default | Self::File(None) => ".tollgate",
+            Self::Default | Self::File(None) | Self::Git(_) => ".tollgate",
             Self::File(Some(folder)) => folder,
+        }
+    }
+
+    /// Whether several repositories keep their books in it, so that their purses must be kept apart.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Default | Self::File(_) => false,
+            Self::Git(choice) => choice.repository.is_some(),
         }
     }
 }
@@ -182,6 +206,8 @@ pub struct BudgetLine {
 /// Whose spend counts towards a budget. Each actor, pull request, workflow and task has its own purse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
+    /// All runs of all repositories of one owner that share the ledger.
+    Org,
     /// All runs of the repository.
     Repo,
     /// The runs of one workflow file.
@@ -442,9 +468,13 @@ impl Preset {
 /// What becomes of an agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deliver {
-    /// Uncommitted changes are saved as a patch.
+    /// Its last text is a comment on the pull request; changes are saved as a patch.
+    Comment,
+    /// Its changes are saved as a patch.
     Patch,
-    /// Nothing is kept.
+    /// Its changes are pushed as a branch of their own, and saved as a patch.
+    Branch,
+    /// Changes are not kept.
     Off,
 }
 

@@ -19,6 +19,7 @@ use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
 use crate::pipeline::inputs;
+use crate::pipeline::place::{self, Place};
 use crate::report::defuse;
 
 /// Runs that are shown at most, the newest.
@@ -95,17 +96,22 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 /// A [`crate::exit::Failure`] with exit code 2 where the budget file has to say which ledger and is invalid;
 /// another error where the output cannot be written.
 pub fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
-    let namespace = args.simulate.then(|| "simulate".to_owned());
-    let folder = match &args.ledger {
-        Some(folder) => folder.clone(),
+    let place = match &args.ledger {
+        Some(folder) => Place::File(folder.clone()),
         None => {
             let root = super::top_folder(shell)?;
             let budget = inputs::working_tree_budget(None, &root)?;
-            root.join(budget.ledger.folder())
+            Place::find(shell, &budget, &root, args.simulate)?
         }
     };
-    let options = Options { namespace, ..Options::default() };
-    run_with(&args.command, &folder, options, &mut shell.out, &mut shell.err)
+    match place {
+        Place::File(folder) => {
+            run_with(&args.command, &folder, place::options(args.simulate), &mut shell.out, &mut shell.err)
+        }
+        Place::Git(_) => {
+            run_on(&args.command, place.open_existing(args.simulate), None, &mut shell.out, &mut shell.err)
+        }
+    }
 }
 
 /// As [`run`], on the ledger in this folder. Results go to `out`, messages to `err`.
@@ -120,9 +126,20 @@ pub fn run_with(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let folder = options.namespace.iter().fold(ledger.to_owned(), |folder, name| folder.join(name));
-    let done = Store::open_existing(ledger, options).and_then(|store| match command {
+    run_on(command, Store::open_existing(ledger, options), Some(&folder), out, err)
+}
+
+/// As [`run_with`], on a ledger that was opened. `folder` is where its head can be removed by hand.
+fn run_on(
+    command: &Command,
+    opened: Result<Store, StoreError>,
+    folder: Option<&Path>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let done = opened.and_then(|store| match command {
         Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
-        Command::Verify => store.verify().map(Done::Verified),
+        Command::Verify => Ok(Done::Verified(store.verify()?, root(&store)?)),
         Command::Void(void) => {
             let hold = HoldId::from_text(&void.hold);
             store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
@@ -131,7 +148,12 @@ pub fn run_with(
     match done {
         Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
         Ok(Done::Shown(shown, Format::Json)) => writeln!(out, "{:#}", as_json(&shown))?,
-        Ok(Done::Verified(verified)) => return print_verified(&folder, &verified, out, err),
+        Ok(Done::Verified(verified, root)) => {
+            if let Some(root) = root {
+                writeln!(out, "the branch begins with {root}")?;
+            }
+            return print_verified(folder, &verified, out, err);
+        }
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
@@ -143,8 +165,17 @@ pub fn run_with(
 
 enum Done {
     Shown(Shown, Format),
-    Verified(Verified),
+    /// With the first commit of a branch.
+    Verified(Verified, Option<String>),
     Voided(HoldId, Usd),
+}
+
+/// The first commit of a ledger on a branch.
+fn root(store: &Store) -> Result<Option<String>, StoreError> {
+    match store {
+        Store::File(_) => Ok(None),
+        Store::Git(git) => git.root(),
+    }
 }
 
 /// What `show` shows.
@@ -316,7 +347,7 @@ fn as_json(shown: &Shown) -> Value {
 }
 
 fn print_verified(
-    folder: &Path,
+    folder: Option<&Path>,
     verified: &Verified,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -336,7 +367,7 @@ fn print_verified(
         writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
     }
     let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
-    let head = folder.join("head.json");
+    let head = folder.unwrap_or(Path::new("")).join("head.json");
     writeln!(
         err,
         "error: {mismatch}\n\nhint: remove `{}`: it is made again from the events",

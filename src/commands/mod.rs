@@ -7,6 +7,7 @@ pub mod gate;
 pub mod init;
 pub mod ledger;
 pub mod meter;
+pub mod preset;
 pub mod run;
 pub mod simulate;
 

@@ -101,16 +101,18 @@ pub struct Git {
 }
 
 impl Git {
-    /// Finds git on `PATH`, for use in `dir`. Relative entries of `PATH` are passed over: a repository
-    /// must not bring its own git.
+    /// Finds git on `PATH`, for use in `dir`. Entries of `PATH` that are relative, or lie in the repository
+    /// that `dir` is in or in the runner's workspace, are passed over: a repository must not bring its own git.
     ///
     /// # Errors
     /// [`GitError::NotFound`].
     pub fn find(env: Env<'_>, dir: &Path) -> Result<Self, GitError> {
         let path = env("PATH").unwrap_or_default();
         let name = format!("git{}", std::env::consts::EXE_SUFFIX);
+        let mut inside = vec![enclosing_repository(dir)];
+        inside.extend(env("GITHUB_WORKSPACE").filter(|path| !path.is_empty()).map(PathBuf::from));
         let program = std::env::split_paths(&path)
-            .filter(|entry| entry.is_absolute())
+            .filter(|entry| entry.is_absolute() && !inside.iter().any(|folder| lies_in(entry, folder)))
             .map(|entry| entry.join(&name))
             .find(|candidate| is_executable(candidate))
             .ok_or(GitError::NotFound)?;
@@ -195,6 +197,18 @@ impl Git {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// The nearest folder around `dir` that holds a repository; `dir` itself where there is none.
+fn enclosing_repository(dir: &Path) -> PathBuf {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let around = dir.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    around.unwrap_or(&dir).to_owned()
+}
+
+fn lies_in(entry: &Path, folder: &Path) -> bool {
+    // A link into the repository is as good as a folder in it.
+    entry.starts_with(folder) || entry.canonicalize().is_ok_and(|entry| entry.starts_with(folder))
 }
 
 #[cfg(unix)]

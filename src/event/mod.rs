@@ -116,13 +116,15 @@ pub enum Kind {
     Push,
     /// `merge_group`
     MergeGroup,
+    /// `workflow_run`
+    WorkflowRun,
     /// No forge: the repository that tollgate was started in.
     Local,
 }
 
 impl Kind {
     /// Every event of GitHub that is understood, with its name there.
-    pub const GITHUB: [(&'static str, Kind); 8] = [
+    pub const GITHUB: [(&'static str, Kind); 9] = [
         ("pull_request", Kind::PullRequest),
         ("pull_request_target", Kind::PullRequestTarget),
         ("issue_comment", Kind::IssueComment),
@@ -131,6 +133,7 @@ impl Kind {
         ("schedule", Kind::Schedule),
         ("push", Kind::Push),
         ("merge_group", Kind::MergeGroup),
+        ("workflow_run", Kind::WorkflowRun),
     ];
 
     /// The event's name at GitHub, or `local`.

@@ -10,18 +10,16 @@ use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::inputs::Inputs;
+use super::work::Saved;
 use super::{Story, books, folder};
-use crate::agent::patch::{Baseline, PatchOutcome};
-use crate::agent::preset::find_program;
-use crate::budget::{Deliver, Mode};
+use crate::budget::Mode;
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::Gate;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::meter::Totals;
 use crate::money::Usd;
 use crate::price::Table;
@@ -32,7 +30,7 @@ use crate::report::{
 use crate::route::Route;
 use crate::savings::Savings;
 
-/// Which of several comments on a pull request this is.
+/// Which of several comments on a pull request this is, where `TOLLGATE_COMMENT_KEY` does not say it.
 const COMMENT_KEY: &str = "default";
 
 /// Says what is about to happen.
@@ -69,73 +67,6 @@ pub(super) fn announce(
     )?;
     writeln!(shell.err, "tollgate: isolation {isolation}")?;
     Ok(())
-}
-
-/// Notes the working tree as it is before the agent starts.
-pub(super) async fn before(inputs: &Inputs, shell: &Shell, folder: &Path) -> Result<Baseline, PatchOutcome> {
-    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
-    match find_program("git", &path) {
-        Some(git) => Baseline::take(&git, &inputs.root, folder).await,
-        None => Err(PatchOutcome::NotARepository),
-    }
-}
-
-/// What the agent left behind.
-#[derive(Debug, Default)]
-pub(super) struct Saved {
-    /// Its last text.
-    pub(super) text: Option<String>,
-    /// Where that is.
-    pub(super) result: Option<PathBuf>,
-    /// Where its work is.
-    pub(super) patch: Option<PathBuf>,
-    /// What is worth knowing of it.
-    pub(super) notes: Vec<String>,
-}
-
-/// Saves the agent's last text and its uncommitted work in the run's folder.
-pub(super) async fn save(
-    story: &Story<'_>,
-    text: Option<String>,
-    baseline: Result<Baseline, PatchOutcome>,
-    run_folder: &Path,
-) -> Saved {
-    let mut saved = Saved::default();
-    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-        let path = run_folder.join("result.md");
-        match folder::write(&path, text.as_bytes()) {
-            Ok(()) => saved.result = Some(path),
-            Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
-        }
-        saved.text = Some(text);
-    }
-    let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
-    // The built-in agent writes nothing: what differs is its user's own.
-    if deliver == Some(&Deliver::Off) || story.request.simulate {
-        return saved;
-    }
-    let baseline_was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
-    let outcome = match baseline {
-        Ok(baseline) => baseline.save().await,
-        Err(outcome) => outcome,
-    };
-    match outcome {
-        PatchOutcome::Saved { path, .. } => {
-            if baseline_was_dirty {
-                let note =
-                    "the working tree had changes before the agent started, and partial.patch holds them too";
-                saved.notes.push(note.to_owned());
-            }
-            saved.patch = Some(path);
-        }
-        PatchOutcome::TooLarge { list, files } => saved.notes.push(format!(
-            "the agent's work is too large for a patch; its {files} files are listed in {}",
-            list.display()
-        )),
-        PatchOutcome::Failed(why) => saved.notes.push(format!("the agent's work could not be saved: {why}")),
-        PatchOutcome::Nothing | PatchOutcome::NotARepository => {}
-    }
-    saved
 }
 
 /// Budgets with their names.
@@ -210,7 +141,9 @@ fn streams(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
     let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
     writeln!(shell.err, "\n{}", terminal::render(run, width(shell)))?;
     writeln!(shell.err, "{}", logline::logfmt(run).trim_end())?;
-    writeln!(shell.out, "{}", comment::render(run, COMMENT_KEY, run_id))?;
+    let key = shell.var("TOLLGATE_COMMENT_KEY").unwrap_or(COMMENT_KEY);
+    let comment = comment::render(run, key, run_id);
+    writeln!(shell.out, "{comment}")?;
     shell.out.flush()?;
     Ok(())
 }
@@ -285,9 +218,8 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Result<Option<PurseTotal>> {
-    let Some(number) = inputs.event.change.as_ref().and_then(|change| change.number) else { return Ok(None) };
-    let purse = format!("pr:{number}");
+pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Result<Option<PurseTotal>> {
+    let Some(purse) = limits.pull_request() else { return Ok(None) };
     let mut spends = BTreeMap::new();
     for event in store.events(None).map_err(books::unavailable)? {
         let event = event.map_err(books::unavailable)?;
@@ -298,7 +230,7 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
             Kind::Adjust(adjust) => (adjust.spend, adjust.of),
             Kind::Reserve(_) | Kind::Void(_) => continue,
         };
-        if of.purses.contains(&purse) {
+        if of.purses.iter().any(|own| own == purse) {
             spends.insert(event.hold, spend);
         }
     }

@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE, UnknownModel};
+use crate::budget::{self, Budget, PATH as BUDGET_FILE, UnknownModel};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
 use crate::exit::Failure;
 use crate::price::Table;
-
-/// Where tollgate keeps its ledger and its runs, unless the budget file says otherwise.
-const STATE: &str = ".tollgate";
 
 /// What a run starts from.
 #[derive(Debug)]
@@ -27,6 +24,8 @@ pub struct Inputs {
     pub workflow: Option<String>,
     /// Whether GitHub's runner reads the log.
     pub on_actions: bool,
+    /// The checkout is not known to be of the default branch: what lies in it is somebody's wish.
+    pub of_another: bool,
     /// The repository's top folder, or the current one.
     pub root: PathBuf,
     /// The folder of ledger and runs.
@@ -65,11 +64,8 @@ impl Inputs {
                 Budget::builtin()
             }
         };
-        let state = match &budget.ledger {
-            LedgerChoice::File(Some(path)) => root.join(path),
-            LedgerChoice::Default | LedgerChoice::File(None) => root.join(STATE),
-        };
-        Ok(Self { event, budget, workflow, on_actions, root, state })
+        let state = root.join(budget.ledger.folder());
+        Ok(Self { event, budget, workflow, on_actions, of_another, root, state })
     }
 }
 
@@ -136,7 +132,8 @@ fn is_on_default_branch(reference: Option<&str>, event: &Event) -> bool {
         | Kind::PullRequestTarget
         | Kind::IssueComment
         | Kind::ReviewComment
-        | Kind::MergeGroup => false,
+        | Kind::MergeGroup
+        | Kind::WorkflowRun => false,
     }
 }
 

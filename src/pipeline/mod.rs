@@ -4,13 +4,18 @@
 //! event + budget file ─▶ classify ─▶ route ─▶ reserve ─▶ run the agent through the meter ─▶ settle ─▶ report ─▶ gate
 //! ```
 
+mod asks;
 pub mod books;
+mod deliver;
 mod finish;
 pub mod folder;
+mod forge;
 pub mod inputs;
 mod live;
+pub mod place;
 mod prompt;
 mod start;
+mod work;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,17 +26,17 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::process::harden;
 use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
 use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
+use crate::github::GitHub;
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance, Settlement};
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
@@ -46,7 +51,9 @@ use finish::Facts;
 use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
+use place::Place;
 use start::{Start, Upstream};
+use work::{Saved, Work};
 
 /// The bot whose pull requests get no secrets, as those from forks.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -81,6 +88,8 @@ struct Story<'a> {
     class: &'a Class,
     /// The limits that apply.
     limits: &'a Limits,
+    /// The forge, where there is one and a token for it.
+    github: Option<&'a GitHub>,
     /// When it began.
     started: Timestamp,
 }
@@ -92,13 +101,25 @@ struct Story<'a> {
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    let mut inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    let github = forge::connect(&inputs, request.simulate, shell).map_err(Failure::usage)?;
+    for note in forge::confirm(github.as_ref(), &mut inputs.event).await {
+        writeln!(shell.err, "note: {note}")?;
+    }
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
-    let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
-    let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
+    let limits = books::limits(shell, &inputs, class.task, now);
+    let github = github.as_ref();
+    let story =
+        Story { request: &request, inputs: &inputs, class: &class, limits: &limits, github, started: now };
+    if let Some(reason) = asks::refused(&inputs.event) {
+        return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell);
+    }
+    work::check_checkout(&story, shell)?;
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
-    let store = match books::open(&inputs.state, request.simulate, shell) {
+    // Git is found, and the token read, before any agent could have a say in either.
+    let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
+    let store = match books::open(place, &inputs.state, request.simulate, shell) {
         Ok(store) => store,
         Err(error) => return without_ledger(error, &story, shell),
     };
@@ -119,6 +140,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
         Err(error) => return without_ledger(error, &story, shell),
     };
+    store.rest();
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
@@ -157,7 +179,21 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
 fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
     let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell)
+    let gate = gate::skipped(Verdict::Pass, reason, hint);
+    // The budgets are not asked: the ledger may be out of reach here as well.
+    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, &[]) else {
+        return finish::skipped(story, &gate, shell);
+    };
+    let would = format!(
+        "with a key it would have been {} at {} stakes, at the {} tier: {}, capped at {}",
+        story.class.task,
+        story.class.stakes,
+        route.tier,
+        route.model,
+        route.cap.shown()
+    );
+    let saved = Saved { notes: vec![would], ..Saved::default() };
+    finish::report(story, &gate, Facts { saved, ..Facts::default() }, shell)
 }
 
 /// The ledger failed before anything was spent. The agent is never run uncounted.
@@ -230,7 +266,7 @@ struct Spent {
     supervised: Supervised,
     took: Duration,
     /// The working tree as it was before.
-    baseline: Result<Baseline, PatchOutcome>,
+    work: Work,
 }
 
 /// Runs the agent through the meter until it is over.
@@ -246,18 +282,20 @@ async fn spend(
     let began = Instant::now();
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
-    let (isolation, baseline) =
-        tokio::join!(harden(&upstream.key), finish::before(inputs, shell, folder.path()));
+    let (isolation, work) =
+        tokio::join!(harden(&upstream.key), Work::prepare(story, &upstream.key, shell, folder.path()));
+    let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), key: &upstream.key };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
+    work.announce(shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     live.end();
-    Ok(Spent { supervised, took: began.elapsed(), baseline })
+    Ok(Spent { supervised, took: began.elapsed(), work })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
@@ -279,13 +317,14 @@ async fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, baseline } = spent;
+    let Spent { supervised, took, work } = spent;
     let totals = &supervised.totals;
     let settlement = store.settle(&held.id, &books::spend(totals));
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
-    let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
+    let mut saved = work.save(story, supervised.last_words(), folder.path()).await;
+    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let (gate, balances) = match settlement {
         Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),
@@ -295,7 +334,7 @@ async fn conclude(
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
-    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
     });

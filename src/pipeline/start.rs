@@ -235,11 +235,13 @@ pub(super) fn agent(
             preset: &launch.env,
             secrets: &secrets,
             identity: Identity::default(),
+            hooks_off: inputs.of_another,
         },
     );
     for name in &environment.kept_out {
         log.own(&format!("note: {name} is kept from the agent: it names or holds a key"));
     }
+    let known = environment::secrets(&shell.env);
     let spec = Spec {
         program: launch.program,
         args: launch.args,
@@ -247,7 +249,9 @@ pub(super) fn agent(
         workspace,
         time_limit: start.route.timeout,
         format: launch.format,
-        redactor: Arc::new(Redactor::new([start.key, token])),
+        redactor: Arc::new(Redactor::new(
+            [start.key, token].into_iter().chain(known.iter().map(String::as_str)),
+        )),
     };
     Ok(process::start(&spec, log)?)
 }

@@ -1,11 +1,11 @@
 //! The report: what a run cost, for people and for scripts.
 //!
 //! One value, [`Run`], is made by the pipeline; every file here renders it in one way, without I/O.
-//! `terminal` is for whoever started it, `comment` and `summary` for reviewers, `outputs`, `json` and
+//! `terminal` is for whoever started it, `comment`, `result` and `summary` for reviewers, `outputs`, `json` and
 //! `logline` for scripts, `annotations`, `alerts` and `live` for while it runs.
 //!
 //! Below the renderers: `story` turns a run into sentences and rows of plain text, `text` words amounts,
-//! dates and names, `defuse` makes any text harmless where it is shown, `cut` keeps within a limit.
+//! dates and names, `defuse` makes any text harmless where it is shown, `prose` a whole document, `cut` keeps within a limit.
 //! Sentences put a name that somebody else chose between backticks; each renderer turns them into its
 //! own kind of code, so that nothing is escaped twice and nothing is forgotten.
 
@@ -34,6 +34,8 @@ pub mod live;
 pub mod logline;
 mod markdown;
 pub mod outputs;
+pub mod prose;
+pub mod result;
 mod story;
 pub mod summary;
 pub mod terminal;

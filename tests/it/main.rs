@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod action;
 mod agent;
 mod break_meter;
 mod break_run;
@@ -8,9 +9,18 @@ mod classify;
 mod claude;
 mod claude_world;
 mod cost;
+mod deliver;
+mod deliver_world;
+mod documents;
 mod event;
 mod gate;
+mod github;
+mod github_emulator;
+mod github_faults;
 mod ledger;
+mod ledger_git;
+mod ledger_git_remote;
+mod ledger_git_run;
 mod meter;
 mod meter_command;
 mod meter_door;
@@ -24,4 +34,5 @@ mod run_refusals;
 mod run_wire;
 mod signals;
 mod source;
+mod steering;
 mod support;

@@ -516,6 +516,9 @@ fn step_outputs_are_those_that_are_promised_and_the_verdict_is_last() {
         "budget_limit_usd",
         "overrun",
         "hold_id",
+        "run_folder",
+        "result_path",
+        "patch_path",
         "summary_path",
     ];
     promised.sort_unstable();

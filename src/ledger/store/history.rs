@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use memchr::memmem;
 
+use super::git::Scratch;
 use super::{Damage, StoreError, plain};
 use crate::id::HoldId;
 use crate::ledger::Limit;
@@ -162,11 +164,17 @@ impl Iterator for Lines {
 pub struct Events {
     lines: Lines,
     since: Option<Timestamp>,
+    /// What the lines are read from, where that is not to stay.
+    _source: Option<Arc<Scratch>>,
 }
 
 impl Events {
     pub(super) fn new(lines: Lines, since: Option<Timestamp>) -> Self {
-        Self { lines, since }
+        Self { lines, since, _source: None }
+    }
+
+    pub(super) fn from_scratch(lines: Lines, since: Option<Timestamp>, source: Arc<Scratch>) -> Self {
+        Self { lines, since, _source: Some(source) }
     }
 }
 
