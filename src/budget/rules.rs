@@ -11,7 +11,7 @@ use super::{Count, Rule, When};
 type AtText = At<String>;
 
 /// The names of events that a rule may ask for.
-pub const EVENTS: [&str; 9] = [
+pub const EVENTS: [&str; 10] = [
     "pull_request",
     "pull_request_target",
     "issue_comment",
@@ -20,6 +20,7 @@ pub const EVENTS: [&str; 9] = [
     "schedule",
     "push",
     "merge_group",
+    "workflow_run",
     "local",
 ];
 
