@@ -218,7 +218,7 @@ fn rule_text(rule: &Rule) -> String {
         let quoted: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
         format!("a changed file matches {}", or(&quoted))
     });
-    let conditions: Vec<String> = label.into_iter().chain(paths).collect();
+    let conditions: Vec<String> = label.into_iter().chain(paths).chain(rule.when.conditions()).collect();
     let task = rule.task.map(|task| format!("the task is {task}"));
     let stakes = rule.stakes.map(|stakes| format!("the stakes are {stakes}"));
     let effects: Vec<String> = task.into_iter().chain(stakes).collect();

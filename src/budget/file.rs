@@ -131,6 +131,22 @@ mapping! {
         "label" => label: String,
         /// Patterns of which a changed file must match one.
         "paths" => paths: Vec<At<String>>,
+        /// Text that the title holds, in whatever case.
+        "title" => title: String,
+        /// A pattern that the branch must match.
+        "branch" => branch: String,
+        /// The login of whoever wrote the change.
+        "author" => author: String,
+        /// The event, by GitHub's name for it.
+        "event" => event: String,
+        /// Text that the comment holds, in whatever case.
+        "comment" => comment: String,
+        /// The language that a changed file is written in, by its extension.
+        "language" => language: String,
+        /// How many changed lines there are, such as `> 500`.
+        "lines" => lines: String,
+        /// How many changed files there are, such as `<= 3`.
+        "files" => files: String,
     }
     required {}
     later {}

@@ -35,6 +35,7 @@ use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
 
 pub use error::{Errors, Mistake, Position};
+pub use rules::EVENTS;
 
 /// Where a repository keeps its budget file.
 pub const PATH: &str = ".github/tollgate.yml";
@@ -334,12 +335,108 @@ pub struct Rule {
     pub label: Option<String>,
     /// The paths of which a changed file must match one, if the rule names any: as written, and compiled.
     pub paths: Option<(Vec<String>, GlobSet)>,
+    /// What else must hold.
+    pub when: When,
     /// The task it decides.
     pub task: Option<Task>,
     /// The stakes it decides.
     pub stakes: Option<Stakes>,
     /// The line of the budget file, from 1.
     pub line: usize,
+}
+
+/// Conditions of a rule besides label and paths; all that are named must hold.
+#[derive(Clone, Debug, Default)]
+pub struct When {
+    /// Text that the title holds, in whatever case.
+    pub title: Option<String>,
+    /// A pattern for the branch, as written, and compiled.
+    pub branch: Option<(String, globset::GlobMatcher)>,
+    /// The login of the change's author.
+    pub author: Option<String>,
+    /// The event, by GitHub's name, or `local`.
+    pub event: Option<String>,
+    /// Text that the comment holds, in whatever case.
+    pub comment: Option<String>,
+    /// An extension that a changed file has, without the dot.
+    pub language: Option<String>,
+    /// How many lines change.
+    pub lines: Option<Count>,
+    /// How many files change.
+    pub files: Option<Count>,
+}
+
+/// A bound on a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// At least so many.
+    AtLeast(u64),
+    /// At most so many.
+    AtMost(u64),
+}
+
+impl Count {
+    /// Reads `> 5`, `>= 5`, `< 5` or `<= 5`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.trim();
+        let number = |rest: &str| rest.trim().replace('_', "").parse::<u64>().ok();
+        if let Some(rest) = rest.strip_prefix(">=") {
+            number(rest).map(Self::AtLeast)
+        } else if let Some(rest) = rest.strip_prefix("<=") {
+            number(rest).map(Self::AtMost)
+        } else if let Some(rest) = rest.strip_prefix('>') {
+            number(rest)?.checked_add(1).map(Self::AtLeast)
+        } else {
+            number(rest.strip_prefix('<')?)?.checked_sub(1).map(Self::AtMost)
+        }
+    }
+
+    /// Whether `count` is within.
+    #[must_use]
+    pub const fn holds(self, count: u64) -> bool {
+        match self {
+            Self::AtLeast(least) => count >= least,
+            Self::AtMost(most) => count <= most,
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, "at least {least}"),
+            Self::AtMost(most) => write!(f, "at most {most}"),
+        }
+    }
+}
+
+impl When {
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.conditions().is_empty()
+    }
+
+    /// Each condition in words, for `tollgate check` and for reasons.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<String> {
+        let text =
+            |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} `{value}`"));
+        [
+            text("the title holds", &self.title),
+            self.branch.as_ref().map(|(written, _)| format!("the branch matches `{written}`")),
+            text("the author is", &self.author),
+            text("the event is", &self.event),
+            text("the comment holds", &self.comment),
+            text("a changed file is in", &self.language),
+            self.lines.map(|count| format!("{count} lines change")),
+            self.files.map(|count| format!("{count} files change")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// The agent that is run.

@@ -2,7 +2,10 @@ use super::*;
 use crate::event::{Change, Event, FileChange, Kind, Person};
 
 mod asked;
+mod ecosystems;
 mod judged;
+mod patches;
+mod phrases;
 
 fn person(association: Option<&str>) -> Person {
     Person { login: "someone".to_owned(), bot: false, association: association.map(str::to_owned) }

@@ -4,6 +4,7 @@
 //! pagers and prompts are off, nothing is fetched, and nothing is written.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -154,6 +155,24 @@ impl Git {
         })
     }
 
+    /// Runs git and returns what it wrote on stdout; `None` where it fails or writes more than `bytes_max`,
+    /// in which case it is ended.
+    #[must_use]
+    pub fn run_at_most<S: AsRef<OsStr>>(&self, args: &[S], bytes_max: usize) -> Option<Vec<u8>> {
+        let mut command = self.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut stdout = child.stdout.take()?;
+        let mut output = Vec::new();
+        let read = (&mut stdout).take(bytes_max as u64 + 1).read_to_end(&mut output);
+        if read.is_err() || output.len() > bytes_max {
+            // It may have ended by itself; waiting is what matters, so that nothing is left behind.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        child.wait().ok().filter(std::process::ExitStatus::success).map(|_| output)
+    }
+
     /// Runs git for a one-line answer; `None` where it fails or says nothing.
     #[must_use]
     pub fn line<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
@@ -163,16 +182,20 @@ impl Git {
     }
 
     fn output<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Output, GitError> {
-        Command::new(&self.program)
+        self.command(args).output().map_err(|error| GitError::Start { program: self.program.clone(), error })
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(OPTIONS)
             .args(args)
             .current_dir(&self.dir)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(FIXED)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| GitError::Start { program: self.program.clone(), error })
+            .stdin(Stdio::null());
+        command
     }
 }
 

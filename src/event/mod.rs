@@ -143,8 +143,14 @@ impl Kind {
     }
 }
 
+/// The longest patch kept of a file, in bytes. A longer one is left out rather than cut.
+pub const PATCH_BYTES_MAX: usize = 128 * 1024;
+
+/// The most bytes of patches kept of a change.
+pub const PATCHES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A changed file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileChange {
     /// Its path.
     pub path: String,
@@ -152,7 +158,8 @@ pub struct FileChange {
     pub additions: u64,
     /// Lines deleted.
     pub deletions: u64,
-    /// Its patch, where one is known.
+    /// Its hunks as a unified diff, with or without the header; `None` where they are not known or longer
+    /// than [`PATCH_BYTES_MAX`].
     pub patch: Option<String>,
 }
 
