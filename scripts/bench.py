@@ -18,6 +18,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("TOLLGATE_BENCH_BINARY", ROOT / "target/dist/tollgate"))
 UPSTREAM = ROOT / "target/dist/examples/bench-upstream"
+LEDGER = pathlib.Path(os.environ.get("TOLLGATE_BENCH_LEDGER", ROOT / "target/dist/examples/bench-ledger"))
+RUNS = int(os.environ.get("TOLLGATE_BENCH_RUNS", "100000"))
 ROUNDS = int(os.environ.get("TOLLGATE_BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("TOLLGATE_BENCH_SECONDS", "3"))
 STARTS = int(os.environ.get("TOLLGATE_BENCH_STARTS", "15"))
@@ -188,6 +190,36 @@ def start_up(folder):
     row("process start to agent start, file ledger", f"{median:.0f} ms", "<= 50 ms", median <= 50)
 
 
+def report(folder):
+    """The spend report over a long ledger, against merely reading and hashing its files."""
+    ledger = folder / "ledger"
+    subprocess.run([str(LEDGER), str(ledger), str(RUNS)], check=True)
+    shards = sorted(str(path) for path in (ledger / "events").iterdir())
+    commands = {
+        "read": ["sha256sum", *shards],
+        "report": [str(BINARY), "report", "--ledger", str(ledger), "--format", "json"],
+    }
+    best, peak = {}, 0
+    for _ in range(3):
+        for name, command in commands.items():
+            with open(os.devnull, "w") as null:
+                begin = time.monotonic()
+                process = subprocess.Popen(command, cwd=folder, stdout=null)
+                _, status, usage = os.wait4(process.pid, 0)
+                took = time.monotonic() - begin
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                sys.exit(f"bench: {command[0]} ended with {process.returncode}")
+            best[name] = min(best.get(name, took), took)
+            if name == "report":
+                peak = max(peak, usage.ru_maxrss)
+    size = sum(os.path.getsize(shard) for shard in shards) / 1e6
+    seconds = best["report"]
+    row(f"report on {RUNS:,} runs ({size:.0f} MB)", f"{seconds:.2f} s", "<= 1.5 s", seconds <= 1.5)
+    row("the same, ratio to sha256sum of the files", f"{seconds / best['read']:.1f}", "", True)
+    row("resident memory of the report, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 64 * 1024)
+
+
 def main():
     print(f"| {'measure':<58} | {'measured':>22} | {'target':>12} | met |")
     print(f"| {'-' * 58} | {'-' * 21}: | {'-' * 11}: | --- |")
@@ -195,8 +227,10 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         try:
-            throughput(folder, running)
-            start_up(folder)
+            if "--report" not in sys.argv[1:]:
+                throughput(folder, running)
+                start_up(folder)
+            report(folder)
         finally:
             for process in reversed(running):
                 if process.poll() is None:

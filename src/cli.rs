@@ -37,6 +37,10 @@ enum Command {
     Init(commands::init::Args),
     /// Say whether this event's budgets are within their limits; runs no agent
     Gate(commands::gate::Args),
+    /// Plan described work: tier, tokens, dollars, and whether the budgets have room
+    Plan(commands::plan::Args),
+    /// Say what runs cost, against every budget, with a forecast
+    Report(commands::report::Args),
     /// Look after the ledger
     Ledger(commands::ledger::Args),
     /// Run the meter alone
@@ -47,6 +51,9 @@ enum Command {
     /// Serve the simulated provider on its own
     #[command(hide = true)]
     SimulateProvider(commands::simulate::ProviderArgs),
+    /// Say which package the budget file's agent is, for installers
+    #[command(hide = true)]
+    Preset(commands::preset::Args),
     /// Print the JSON Schema of the budget file
     #[command(hide = true)]
     Schema,
@@ -141,7 +148,9 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
             commands::check::run(&args, &root, &mut shell.out, &mut shell.err)
         }
         Command::Init(args) => commands::init::run(&args, &mut shell.out, &mut shell.err),
-        Command::Gate(args) => commands::gate::run(&args, shell),
+        Command::Gate(args) => block_on(commands::gate::run(&args, shell)),
+        Command::Plan(args) => commands::plan::run(&args, shell),
+        Command::Report(args) => commands::report::run(&args, shell),
         Command::Ledger(args) => commands::ledger::run(args, shell),
         Command::Meter(args) => {
             let Shell { env, err, .. } = shell;
@@ -151,6 +160,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         }
         Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
         Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
+        Command::Preset(args) => block_on(commands::preset::run(&args, shell)),
         Command::Schema => {
             write!(shell.out, "{}", crate::budget::schema::json())?;
             Ok(exit::PASS)

@@ -158,12 +158,18 @@ fn passing(ending: &Ending<'_>) -> String {
 }
 
 fn outcome(ran: &Ran<'_>) -> Outcome {
-    match ran.agent {
+    ended(ran.agent, ran.capped, ran.requests)
+}
+
+/// How a run ended, whatever the budgets say of it.
+#[must_use]
+pub fn ended(agent: AgentEnd, capped: bool, requests: u64) -> Outcome {
+    match agent {
         AgentEnd::Cancelled(_) => Outcome::Cancelled,
         AgentEnd::TimedOut => Outcome::TimedOut,
-        _ if ran.capped => Outcome::Capped,
+        _ if capped => Outcome::Capped,
         AgentEnd::Failed => Outcome::AgentFailed,
-        AgentEnd::Fine if ran.requests == 0 => Outcome::Unmetered,
+        AgentEnd::Fine if requests == 0 => Outcome::Unmetered,
         AgentEnd::Fine => Outcome::Completed,
     }
 }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
 use crate::event::Event;
-use crate::ledger::{self, Limit, Window};
+use crate::ledger::{self, Lift, Limit, Window};
 use crate::task::Task;
 
 /// A limit, and the line of the budget file it comes from.
@@ -28,6 +28,8 @@ pub struct Limits {
     pub skipped: Vec<String>,
     /// Every purse the run's spend belongs to.
     pub purses: Vec<String>,
+    /// The override that every limit above was raised by.
+    pub lift: Option<Lift>,
 }
 
 impl Limits {
@@ -35,6 +37,35 @@ impl Limits {
     #[must_use]
     pub fn for_ledger(&self) -> Vec<Limit> {
         self.applied.iter().map(|applied| applied.limit.clone()).collect()
+    }
+
+    /// The same limits on a ledger that several repositories share: every purse is this repository's own,
+    /// but for that of its owner. `repository` tells it from all others, such as `github.com/4711`.
+    #[must_use]
+    pub fn on_shared_ledger(mut self, repository: &str, event: &Event) -> Self {
+        for applied in &mut self.applied {
+            applied.limit.purse = on_ledger(&applied.limit.purse, Some(repository));
+        }
+        self.purses = self.purses.iter().map(|purse| on_ledger(purse, Some(repository))).collect();
+        self.purses.extend(org(event));
+        self.purses.sort();
+        self.purses.dedup();
+        self
+    }
+
+    /// The purse of the pull request at hand.
+    #[must_use]
+    pub fn pull_request(&self) -> Option<&str> {
+        self.purses.iter().map(String::as_str).find(|purse| plain(purse).starts_with("pr:"))
+    }
+
+    /// These limits, each raised by an override.
+    #[must_use]
+    pub fn lifted(mut self, lift: Lift) -> Self {
+        for applied in &mut self.applied {
+            applied.limit.usd += lift.usd;
+        }
+        Self { lift: Some(lift), ..self }
     }
 
     /// Where in the budget file a limit comes from.
@@ -69,6 +100,34 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
     limits
 }
 
+/// What an owner's purse begins with.
+const ORG: &str = "org:";
+/// What stands between a repository and its purse on a shared ledger: in no repository's name or id.
+const BETWEEN: char = ' ';
+
+/// The purse of the repository's owner.
+fn org(event: &Event) -> Option<String> {
+    let (owner, _) = event.repository.split_once('/')?;
+    Some(format!("{ORG}{}", owner.to_ascii_lowercase()))
+}
+
+/// What a ledger calls a purse: on a shared one, it is of a `repository`, but for its owner's.
+#[must_use]
+pub fn on_ledger(purse: &str, repository: Option<&str>) -> String {
+    match repository {
+        Some(repository) if !purse.starts_with(ORG) => format!("{repository}{BETWEEN}{purse}"),
+        _ => purse.to_owned(),
+    }
+}
+
+/// A purse without the repository that it belongs to on a shared ledger.
+fn plain(purse: &str) -> &str {
+    match purse.split_once(BETWEEN) {
+        Some((repository, purse)) if !repository.contains(':') && repository.contains('/') => purse,
+        _ => purse,
+    }
+}
+
 fn window(period: Period, now: Timestamp, timezone: &TimeZone) -> Window {
     let (start, end) = period.window(now, timezone);
     Window { start, end }
@@ -95,6 +154,7 @@ fn per(period: Period) -> &'static str {
 #[must_use]
 pub fn scope_name(scope: &Scope) -> String {
     match scope {
+        Scope::Org => "org".to_owned(),
         Scope::Repo => "repo".to_owned(),
         Scope::Workflow => "workflow".to_owned(),
         Scope::Task => "task".to_owned(),
@@ -108,6 +168,7 @@ pub fn scope_name(scope: &Scope) -> String {
 fn purse(scope: &Scope, event: &Event, workflow: Option<&str>, task: Task) -> Result<String, String> {
     let number = event.change.as_ref().and_then(|change| change.number);
     match scope {
+        Scope::Org => org(event).ok_or_else(|| "this repository has no owner".to_owned()),
         Scope::Repo => Ok("repo".to_owned()),
         Scope::Workflow => match workflow {
             Some(path) => Ok(format!("workflow:{path}")),
@@ -135,9 +196,9 @@ fn purse(scope: &Scope, event: &Event, workflow: Option<&str>, task: Task) -> Re
 /// Every purse the run's spend belongs to, named by a budget today or not.
 fn purses(event: &Event, workflow: Option<&str>, task: Task) -> Vec<String> {
     let labels = event.change.as_ref().map_or(&[][..], |change| &change.labels);
-    let plain = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
+    let unlabelled = [Scope::Repo, Scope::Workflow, Scope::Task, Scope::Actor, Scope::Pr];
     let labelled = labels.iter().map(|label| Scope::Label(label.clone()));
-    let all = plain.into_iter().chain(labelled);
+    let all = unlabelled.into_iter().chain(labelled);
     let mut purses: Vec<String> = all.filter_map(|scope| purse(&scope, event, workflow, task).ok()).collect();
     purses.sort();
     purses.dedup();
@@ -153,11 +214,86 @@ pub fn name(limit: &Limit) -> String {
         "month" => "monthly",
         _ => "total",
     };
-    match limit.purse.split_once(':') {
-        None => format!("{often} {} budget", limit.purse),
+    let purse = plain(&limit.purse);
+    match purse.split_once(':') {
+        None => format!("{often} {purse} budget"),
         Some(("pr", number)) => format!("{often} budget of pull request #{number}"),
         Some(("actor", login)) => format!("{often} budget of {login}"),
         Some(("label", label)) => format!("{often} budget of label `{label}`"),
         Some((kind, value)) => format!("{often} budget of {kind} {value}"),
     }
+}
+
+/// Whose spend a budget counts: one purse, or each purse of a kind by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purses {
+    /// This purse.
+    One(String),
+    /// Every purse whose name begins so, such as `pr:`.
+    Each(&'static str),
+}
+
+impl Purses {
+    /// The purse that spend with these purses counts for, if any; on a shared ledger, only what is this
+    /// `repository`'s or its owner's.
+    #[must_use]
+    pub fn pick<'a>(&self, purses: &'a [String], repository: Option<&str>) -> Option<&'a str> {
+        let own = |purse: &'a String| match repository {
+            Some(repository) if !purse.starts_with(ORG) => {
+                purse.strip_prefix(repository)?.strip_prefix(BETWEEN)
+            }
+            _ => Some(purse.as_str()),
+        };
+        let counts = |purse: &&str| match self {
+            Purses::One(one) => *purse == one,
+            Purses::Each(kind) => purse.starts_with(kind),
+        };
+        purses.iter().filter_map(own).find(counts)
+    }
+}
+
+/// A budget as it stands whatever the run: over its window of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose spend counts.
+    pub purses: Purses,
+    /// The limit; its purse is empty where the budget counts for each of a kind.
+    pub limit: Limit,
+}
+
+/// Every budget of the file over its window around `now`, those of single workflows included.
+#[must_use]
+pub fn standing(budget: &Budget, now: Timestamp) -> Vec<Standing> {
+    let own = budget.budgets.iter().map(|line| (line, None));
+    let added =
+        budget.workflows.iter().flat_map(|(path, lines)| lines.iter().map(move |line| (line, Some(path))));
+    let mut found: Vec<Standing> = Vec::new();
+    for (line, path) in own.chain(added) {
+        let purses = match (&line.scope, path) {
+            (Scope::Org, _) => Purses::Each(ORG),
+            (Scope::Repo, _) => Purses::One("repo".to_owned()),
+            (Scope::Workflow, Some(path)) => Purses::One(format!("workflow:{path}")),
+            (Scope::Workflow, None) => Purses::Each("workflow:"),
+            (Scope::Task, _) => Purses::Each("task:"),
+            (Scope::Actor, _) => Purses::Each("actor:"),
+            (Scope::Pr, _) => Purses::Each("pr:"),
+            (Scope::Label(label), _) => Purses::One(format!("label:{label}")),
+        };
+        let purse = match &purses {
+            Purses::One(purse) => purse.clone(),
+            Purses::Each(_) => String::new(),
+        };
+        let limit = Limit {
+            purse,
+            per: per(line.per).to_owned(),
+            window: window(line.per, now, &budget.timezone),
+            usd: line.usd,
+            enforce: enforce(line.enforce, budget.mode),
+        };
+        let standing = Standing { purses, limit };
+        if !found.contains(&standing) {
+            found.push(standing);
+        }
+    }
+    found
 }

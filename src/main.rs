@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tollgate::cli;
 
 fn main() -> ExitCode {
+    // The one TLS provider of the process. That there is one already cannot be at its start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let shell = cli::Shell {
         env: std::env::vars_os().collect(),
         out: Box::new(io::stdout()),

@@ -35,14 +35,25 @@ pub fn savings<'a>(
     table: &Table,
     when: When,
 ) -> Savings {
+    against(used, &tiers.get(routed).model, &tiers.high.model, table, when)
+}
+
+/// As [`savings`], of a run that was routed to the model `routed`, against `high`.
+#[must_use]
+pub fn against<'a>(
+    used: impl Iterator<Item = (&'a ModelId, &'a Counts)> + Clone,
+    routed: &ModelId,
+    high: &ModelId,
+    table: &Table,
+    when: When,
+) -> Savings {
     let cost = |model: &ModelId, counts: &Counts| table.list_cost(model, counts, when).ok();
     let caching = used.clone().filter_map(|(model, counts)| {
         let uncached = Counts { input: counts.prompt(), output: counts.output, ..Counts::default() };
         Some(cost(model, &uncached)? - cost(model, counts)?)
     });
-    let high = &tiers.high.model;
     let of = |id: &ModelId| table.find(id).map(|model| &model.id);
-    let routed_id = of(&tiers.get(routed).model);
+    let routed_id = of(routed);
     let routing: Usd = used
         .filter(|(model, _)| of(model) == routed_id)
         .filter_map(|(model, counts)| Some(cost(high, counts)? - cost(model, counts)?))

@@ -90,6 +90,8 @@ pub struct EnvSpec<'a> {
     pub secrets: &'a [String],
     /// Who commits the agent makes are by.
     pub identity: Identity<'a>,
+    /// The checkout is of somebody's wish: git runs none of its hooks and monitors for the agent.
+    pub hooks_off: bool,
 }
 
 /// Who commits are by.
@@ -139,7 +141,7 @@ pub fn build(parent: &Vars, spec: &EnvSpec<'_>) -> Environment {
     for (name, path) in spec.home.vars() {
         vars.insert(name.into(), path.into());
     }
-    for (name, value) in git_vars(spec.workspace, spec.identity) {
+    for (name, value) in git_vars(spec.workspace, spec.identity, spec.hooks_off) {
         vars.insert(name.into(), value);
     }
     vars.insert("NO_PROXY".into(), "127.0.0.1,localhost,::1".into());
@@ -168,19 +170,54 @@ fn holds_secret(value: &OsStr, secrets: &[String]) -> bool {
     secrets.iter().any(holds)
 }
 
+/// Parts of the names of variables that hold secrets.
+const SECRET_NAMES: &[&str] = &[
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "API_KEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+    "CREDENTIAL",
+    "DATABASE_URL",
+];
+
+/// The values that must not leave the machine, told by the names of their variables.
+#[must_use]
+pub fn secrets(vars: &Vars) -> Vec<String> {
+    let holds = |name: &str| SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
+    let secret = |(name, value): (&OsString, &OsString)| {
+        // A file that holds a secret is none itself.
+        let value = value.to_str().filter(|value| !value.starts_with('/'))?;
+        name.to_str().is_some_and(holds).then(|| value.to_owned())
+    };
+    vars.iter().filter_map(secret).collect()
+}
+
 /// What lets the agent commit without a configuration file and without a terminal.
-fn git_vars(workspace: &Path, identity: Identity<'_>) -> Vec<(&'static str, OsString)> {
-    vec![
+fn git_vars(workspace: &Path, identity: Identity<'_>, hooks_off: bool) -> Vec<(&'static str, OsString)> {
+    let off: &[(&'static str, &str)] = &[
+        ("GIT_CONFIG_KEY_1", "core.hooksPath"),
+        ("GIT_CONFIG_VALUE_1", "/dev/null"),
+        ("GIT_CONFIG_KEY_2", "core.fsmonitor"),
+        ("GIT_CONFIG_VALUE_2", "false"),
+    ];
+    let mut vars = vec![
         ("GIT_AUTHOR_NAME", identity.name.into()),
         ("GIT_AUTHOR_EMAIL", identity.email.into()),
         ("GIT_COMMITTER_NAME", identity.name.into()),
         ("GIT_COMMITTER_EMAIL", identity.email.into()),
-        ("GIT_CONFIG_COUNT", "1".into()),
+        ("GIT_CONFIG_COUNT", if hooks_off { "3" } else { "1" }.into()),
         ("GIT_CONFIG_KEY_0", "safe.directory".into()),
         ("GIT_CONFIG_VALUE_0", workspace.as_os_str().to_owned()),
         ("GIT_EDITOR", "true".into()),
         ("GIT_TERMINAL_PROMPT", "0".into()),
-    ]
+    ];
+    if hooks_off {
+        vars.extend(off.iter().map(|(name, value)| (*name, OsString::from(value))));
+    }
+    vars
 }
 
 /// A home that holds nothing of anybody's.
@@ -242,6 +279,7 @@ mod tests {
             preset: &[("ANTHROPIC_API_KEY", "meter-token".to_owned())],
             secrets: &["sk-real-key".to_owned(), String::new()],
             identity: Identity::default(),
+            hooks_off: false,
         };
         build(&vars(parent), &spec)
     }

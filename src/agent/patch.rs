@@ -5,17 +5,15 @@
 //! borrows the objects, with our own configuration and a copy of the index taken before the agent
 //! started; the user's index and configuration are neither read nor written after that.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+
+use super::git::{GitError, bare as bare_git, os, output, run};
 
 #[cfg(test)]
 mod tests;
@@ -24,10 +22,6 @@ mod tests;
 const PATCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// The most that changed files may hold for a patch to be tried, in bytes.
 const FILES_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// The longest list of files that is read, in bytes.
-const LIST_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// How long one git command may take.
-const GIT_TIME_MAX: Duration = Duration::from_secs(30);
 /// Tollgate's own folder, which is nobody's work.
 const OWN_FOLDER: &str = ":(top,exclude).tollgate";
 
@@ -83,15 +77,15 @@ struct Made {
     objects: Vec<u8>,
     /// What is ignored besides what the working tree says.
     exclude: Vec<u8>,
+    /// The commits whose parents the checkout does not have.
+    shallow: Vec<u8>,
 }
 
 /// Why there is no patch.
 #[derive(Debug, thiserror::Error)]
 enum PatchError {
-    #[error("`git {command}` {how}")]
-    Git { command: String, how: String },
-    #[error("the agent has changed more files than can be listed")]
-    TooManyNames,
+    #[error(transparent)]
+    Git(#[from] GitError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -113,11 +107,21 @@ impl Baseline {
     async fn try_take(git: &Path, workspace: &Path, folder: &Path) -> Result<Option<Self>, PatchError> {
         let here = |args: &[&str]| {
             let mut command = bare_git(git);
-            command.current_dir(workspace).args(["-c", "safe.directory=*"]).args(args);
+            let off = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"];
+            command.current_dir(workspace).args(["-c", "safe.directory=*"]).args(off).args(args);
             command
         };
         let ask = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--show-object-format"];
-        let paths = ["--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude"];
+        let paths = [
+            "--git-path",
+            "objects",
+            "--git-path",
+            "index",
+            "--git-path",
+            "info/exclude",
+            "--git-path",
+            "shallow",
+        ];
         let commit = here(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
         // What the file system is like is for the repository to say; there may be nothing to say.
         let about_files = r"^core\.(autocrlf|eol|filemode|ignorecase|symlinks)$";
@@ -130,7 +134,7 @@ impl Baseline {
             tokio::join!(output(paths), output(commit), output(config), output(status));
         let Ok(answer) = answer else { return Ok(None) };
         let answer: Vec<&[u8]> = answer.split(|byte| *byte == b'\n').collect();
-        let [work_tree, format, objects, index, exclude, _] = answer[..] else { return Ok(None) };
+        let [work_tree, format, objects, index, exclude, shallow, _] = answer[..] else { return Ok(None) };
         let base = match commit {
             Ok(commit) => commit,
             // No commit yet: everything is new.
@@ -141,8 +145,12 @@ impl Baseline {
         let mut ignored = std::fs::read(os(exclude)).unwrap_or_default();
         // Not by a pathspec: `git add` fails where one names a folder that is ignored already.
         ignored.extend_from_slice(b"\n/.tollgate/\n");
-        let made_of =
-            Made { config: shadow_config(format, &config), objects: objects.to_vec(), exclude: ignored };
+        let made_of = Made {
+            config: shadow_config(format, &config),
+            objects: objects.to_vec(),
+            exclude: ignored,
+            shallow: std::fs::read(os(shallow)).unwrap_or_default(),
+        };
         make_shadow(&shadow, &made_of)?;
         copy_if_there(Path::new(os(index)), &shadow.join("index"))?;
         Ok(Some(Self {
@@ -164,11 +172,13 @@ impl Baseline {
 
     /// Saves what differs from the baseline as `partial.patch` in the run's folder, after the agent has
     /// ended. New files count, ignored ones do not.
-    pub async fn save(self) -> PatchOutcome {
-        let outcome = self.try_save().await.unwrap_or_else(|error| PatchOutcome::Failed(error.to_string()));
-        // The objects of the patch: of no more use, and as large as what has changed.
+    pub async fn save(&self) -> PatchOutcome {
+        self.try_save().await.unwrap_or_else(|error| PatchOutcome::Failed(error.to_string()))
+    }
+
+    /// Removes the objects of the patch: of no more use then, and as large as what has changed.
+    pub fn discard(self) {
         let _ = std::fs::remove_dir_all(&self.shadow);
-        outcome
     }
 
     async fn try_save(&self) -> Result<PatchOutcome, PatchError> {
@@ -188,7 +198,7 @@ impl Baseline {
         // Status and name take turns, each with a zero byte after it.
         let names: Vec<&[u8]> = names.split(|byte| *byte == 0).skip(1).step_by(2).collect();
         if names.is_empty() {
-            return added.map(|_| PatchOutcome::Nothing);
+            return Ok(added.map(|_| PatchOutcome::Nothing)?);
         }
         let path = self.run_folder.join("partial.patch");
         let mut file = new_file(&path)?;
@@ -253,8 +263,13 @@ impl Baseline {
         Ok(names.map(exclude).collect())
     }
 
+    /// The commit the agent started at; the empty tree in a repository without one.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Git on our own repository and the agent's working tree.
-    fn git(&self, args: &[&str]) -> Command {
+    pub(super) fn git(&self, args: &[&str]) -> Command {
         let mut command = bare_git(&self.git);
         command
             .current_dir(&self.work_tree)
@@ -272,95 +287,6 @@ impl Baseline {
             .args(args);
         command
     }
-}
-
-/// Git without anybody's configuration or environment, and without a key to steal from it.
-fn bare_git(git: &Path) -> Command {
-    let mut command = Command::new(git);
-    command
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("LC_ALL", "C")
-        .env("HOME", "/nonexistent")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-/// What a git command prints.
-async fn output(command: Command) -> Result<Vec<u8>, PatchError> {
-    let mut bytes = Vec::new();
-    if run(command, LIST_BYTES_MAX, &mut bytes).await? > LIST_BYTES_MAX {
-        return Err(PatchError::TooManyNames);
-    }
-    Ok(bytes)
-}
-
-/// Runs a git command and passes on what it prints; how many bytes, or more than `bytes_max` when it
-/// printed more and was stopped there.
-async fn run(mut command: Command, bytes_max: u64, out: &mut dyn Write) -> Result<u64, PatchError> {
-    let name = command.as_std().get_args().find(|arg| is_subcommand(arg)).unwrap_or_default();
-    let name = name.to_string_lossy().into_owned();
-    let failed = |how: String| PatchError::Git { command: name.clone(), how };
-    let mut child = command.spawn().map_err(|error| failed(format!("could not be started: {error}")))?;
-    let mut stdout = child.stdout.take().expect("standard output is piped");
-    let mut stderr = child.stderr.take().expect("standard error is piped");
-    let read = async {
-        let mut chunk = vec![0_u8; 64 * 1024];
-        let mut count = 0_u64;
-        loop {
-            let got = stdout.read(&mut chunk).await?;
-            count += got as u64;
-            if got == 0 || count > bytes_max {
-                return Ok::<u64, io::Error>(count);
-            }
-            out.write_all(&chunk[..got])?;
-        }
-    };
-    let complain = async {
-        let mut said = Vec::new();
-        let _ = (&mut stderr).take(4096).read_to_end(&mut said).await;
-        // The rest is read and dropped, so that git never waits for a reader.
-        let mut chunk = vec![0_u8; 4096];
-        while matches!(stderr.read(&mut chunk).await, Ok(count) if count > 0) {}
-        said
-    };
-    let work = async {
-        // More than is wanted ends the wait for its standard error, too.
-        let mut read = std::pin::pin!(read);
-        let mut complain = std::pin::pin!(complain);
-        tokio::select! {
-            count = &mut read => match count? {
-                count if count > bytes_max => Ok((count, Vec::new())),
-                count => Ok((count, complain.await)),
-            },
-            said = &mut complain => Ok::<_, io::Error>((read.await?, said)),
-        }
-    };
-    let done = tokio::time::timeout(GIT_TIME_MAX, work).await;
-    let (count, said) = done
-        .map_err(|_| failed(format!("took longer than {} s", GIT_TIME_MAX.as_secs())))?
-        .map_err(|error| failed(format!("could not be read: {error}")))?;
-    if count > bytes_max {
-        return Ok(count);
-    }
-    let status = child.wait().await.map_err(|error| failed(format!("was lost: {error}")))?;
-    if status.success() {
-        return Ok(count);
-    }
-    let said = String::from_utf8_lossy(&said).trim().replace('\n', "; ");
-    Err(failed(format!("failed: {}", if said.is_empty() { status.to_string() } else { said })))
-}
-
-fn is_subcommand(arg: &OsStr) -> bool {
-    let bytes = arg.as_bytes();
-    !bytes.starts_with(b"-") && !bytes.contains(&b'=')
 }
 
 /// A repository without history, whose objects are another's.
@@ -384,6 +310,10 @@ fn make_shadow(shadow: &Path, made_of: &Made) -> Result<(), PatchError> {
     for (name, content) in files {
         let path = shadow.join(name);
         new_file(&path)?.write_all(content).map_err(at(&path))?;
+    }
+    if !made_of.shallow.is_empty() {
+        let path = shadow.join("shallow");
+        new_file(&path)?.write_all(&made_of.shallow).map_err(at(&path))?;
     }
     Ok(())
 }
@@ -425,8 +355,4 @@ fn new_file(path: &Path) -> Result<std::fs::File, PatchError> {
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PatchError {
     move |source| PatchError::Io { path: path.to_owned(), source }
-}
-
-fn os(name: &[u8]) -> &OsStr {
-    OsStr::from_bytes(name)
 }

@@ -12,10 +12,13 @@ use crate::agent::output::Format;
 use crate::model::ModelId;
 use crate::money::{Rate, Usd};
 
-/// Claude Code's package.
-const CLAUDE_PACKAGE: &str = "@anthropic-ai/claude-code";
-/// The version that the preset was measured with.
-const CLAUDE_MEASURED: &str = "2.1.197";
+/// Claude Code, in the version that the preset was measured with.
+pub const CLAUDE: Package = Package {
+    program: "claude",
+    manager: Manager::Npm,
+    name: "@anthropic-ai/claude-code",
+    version: "2.1.197",
+};
 /// Claude Code's first request in tokens, at most: it is 77 kB long, and a token is a byte at least.
 const FIRST_REQUEST_TOKENS: u64 = 80_000;
 /// The same by the provider's own count, with a margin: prose and JSON have three bytes a token and more.
@@ -26,6 +29,39 @@ const PARALLEL: i128 = 4;
 const OUTPUT_CAP_MAX: u64 = 32_000;
 /// The smallest: what the meter may lower a request to before it has seen an answer.
 const OUTPUT_CAP_MIN: u64 = 4_096;
+
+/// Where a preset's program comes from, for installers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// The program's name on `PATH`.
+    pub program: &'static str,
+    /// What installs it.
+    pub manager: Manager,
+    /// The package's name at its registry.
+    pub name: &'static str,
+    /// The version that the preset was measured with.
+    pub version: &'static str,
+}
+
+/// A package manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// Node's.
+    Npm,
+    /// Python's.
+    Pip,
+}
+
+impl Manager {
+    /// Its name as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Npm => "npm",
+            Self::Pip => "pip",
+        }
+    }
+}
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -76,7 +112,7 @@ pub struct Launch {
 pub enum PresetError {
     /// Claude Code is not installed.
     #[error(
-        "the agent is Claude Code, and there is no program `claude` on PATH\n\nhint: npm install --global {CLAUDE_PACKAGE}@{CLAUDE_MEASURED}"
+        "the agent is Claude Code, and there is no program `claude` on PATH\n\nhint: npm install --global {}@{}", CLAUDE.name, CLAUDE.version
     )]
     NoClaude,
     /// The command's program is nowhere.

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::error::{Mistake, nearest, quoted};
-use super::file::{AgentKeys, File, OnKeys, ResultShown, TierKeys};
+use super::file::{AgentKeys, File, OnKeys, TierKeys};
 use super::read::{At, By, OrOff, Place};
-use super::scalar::{Percent, exact};
-use super::{Agent, Budget, On, Preset, TaskTable, TierLimits, Tiers, defaults, lines, rules};
+use super::scalar::exact;
+use super::{
+    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, rules,
+};
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
 
@@ -20,6 +22,15 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     let mut budget = defaults::defaults(Some(path));
     set(&mut budget.mode, file.mode);
     set(&mut budget.ledger, file.ledger);
+    if let Some(root) = file.ledger_root {
+        if matches!(budget.ledger, LedgerChoice::File(_)) {
+            mistakes.push(root.place.mistake(
+                "a file ledger has no commits, so it has no first one",
+                "remove the key, or write `ledger: git`",
+            ));
+        }
+        budget.ledger_root = Some(root.value.0);
+    }
     if let Some(name) = file.timezone {
         budget.timezone = timezone(&name, mistakes);
     }
@@ -27,7 +38,7 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
         apply_on(&mut budget.on, on.value);
     }
     if let Some(written) = file.budgets {
-        budget.budgets = lines::checked(written.value, budget.on.min_run_usd, mistakes);
+        budget.budgets = lines::checked(written.value, &budget, mistakes);
     }
     if let Some(named) = file.workflows {
         budget.workflows = lines::checked_workflows(named.value.0, &budget, mistakes);
@@ -50,10 +61,14 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
         None => {}
     }
     if let Some(alerts) = file.alerts {
-        budget.alerts = thresholds(alerts.value.0, mistakes);
+        (budget.alerts, budget.webhooks) = forge::thresholds(alerts.value, mistakes);
     }
-    if let Some(result) = file.comment.and_then(|comment| comment.value.result) {
-        budget.result_in_comment = result.value == ResultShown::Details;
+    if let Some(result) = file.comment.and_then(|keys| forge::apply_comment(&mut budget.comment, keys.value))
+    {
+        budget.result_in_comment = result;
+    }
+    if let Some(keys) = file.lift {
+        budget.lift = forge::checked_override(keys.value, mistakes);
     }
     budget
 }
@@ -250,20 +265,4 @@ fn variable(name: &At<String>, mistakes: &mut Vec<Mistake>) {
             "remove it; tollgate keeps the key, and gives the agent the meter's address in its place",
         ));
     }
-}
-
-fn thresholds(written: Vec<At<Percent>>, mistakes: &mut Vec<Mistake>) -> Vec<u32> {
-    let mut percents = Vec::new();
-    for percent in written {
-        if percents.contains(&percent.value.0) {
-            mistakes.push(
-                percent
-                    .place
-                    .mistake(format!("{} percent is there twice", percent.value.0), "keep one of the two"),
-            );
-        }
-        percents.push(percent.value.0);
-    }
-    percents.sort_unstable();
-    percents
 }

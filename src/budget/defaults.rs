@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{
-    Agent, Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget,
-    Mode, On, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers, UnknownModel,
+    Agent, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, LedgerChoice,
+    LedgerError, LowBudget, Mode, On, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
+    UnknownModel,
 };
 use crate::model::ModelId;
 use crate::money::Usd;
@@ -29,6 +30,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         mode: Mode::Enforce,
         timezone: TimeZone::UTC,
         ledger: LedgerChoice::Default,
+        ledger_root: None,
         budgets: budgets(),
         tiers: tiers(),
         tasks: tasks(),
@@ -37,6 +39,9 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         on: on(),
         steer_at: Some(80),
         alerts: vec![50, 80, 95],
+        webhooks: Vec::new(),
+        comment: CommentPolicy::default(),
+        lift: None,
         result_in_comment: false,
         workflows: BTreeMap::new(),
     }
@@ -87,7 +92,9 @@ fn agent() -> Agent {
         args: Vec::new(),
         env: Vec::new(),
         prompt: BTreeMap::new(),
-        deliver: Task::ALL.map(|task| (task, Deliver::Patch)).into(),
+        deliver: Task::ALL
+            .map(|task| (task, if task == Task::Review { Deliver::Comment } else { Deliver::Patch }))
+            .into(),
     }
 }
 

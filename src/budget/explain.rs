@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::scalar::{duration_text, exact};
 use super::{
-    Budget, BudgetLine, DearerModel, Deliver, Enforce, FailOr, LedgerError, LowBudget, Mode, Period, Preset,
-    Rule, Scope, ServerTools, TierLimits, UnknownModel,
+    Budget, BudgetLine, CommentMode, CommentPolicy, CommentShow, CommentWhen, DearerModel, Deliver, Enforce,
+    FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset, Rule, Scope,
+    ServerTools, TierLimits, UnknownModel,
 };
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
@@ -22,6 +23,7 @@ pub fn explain(budget: &Budget) -> String {
     at_the_cap(&mut out, budget);
     otherwise(&mut out, budget);
     agent(&mut out, budget);
+    comment(&mut out, budget.comment);
     out
 }
 
@@ -41,12 +43,47 @@ fn mode(out: &mut String, budget: &Budget) {
     }
     let zone = budget.timezone.iana_name().unwrap_or("UTC");
     say!(out, "Days, weeks (from Monday) and months are those of {zone}.");
-    say!(
-        out,
-        "Spend is recorded in files below `{}`. A hosted runner forgets them with its job:",
-        budget.ledger.folder()
-    );
-    say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
+    ledger(out, budget);
+}
+
+fn ledger(out: &mut String, budget: &Budget) {
+    match &budget.ledger {
+        LedgerChoice::Default if budget.path.is_some() => {
+            say!(
+                out,
+                "Spend is recorded in files below `{}`; in Actions on the branch `{LEDGER_BRANCH}` of the",
+                budget.ledger.folder()
+            );
+            say!(out, "repository, for which a job needs `permissions: {{ contents: write }}`.");
+        }
+        LedgerChoice::Default | LedgerChoice::File(_) => {
+            say!(
+                out,
+                "Spend is recorded in files below `{}`. A hosted runner forgets them with its job:",
+                budget.ledger.folder()
+            );
+            say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
+        }
+        LedgerChoice::Git(choice) => {
+            let branch = choice.branch.as_deref().unwrap_or(LEDGER_BRANCH);
+            match &choice.repository {
+                Some(repository) => {
+                    say!(out, "Spend is recorded on the branch `{branch}` of {repository}, which other");
+                    say!(out, "repositories may share, with the token in TOLLGATE_LEDGER_TOKEN.");
+                }
+                None => {
+                    say!(
+                        out,
+                        "Spend is recorded on the branch `{branch}` of the repository; in Actions a job"
+                    );
+                    say!(out, "needs `permissions: {{ contents: write }}` for that.");
+                }
+            }
+        }
+    }
+    if let Some(root) = &budget.ledger_root {
+        say!(out, "That branch must begin with the commit {root}.");
+    }
 }
 
 fn budgets(out: &mut String, budget: &Budget) {
@@ -75,10 +112,24 @@ fn budgets(out: &mut String, budget: &Budget) {
         let percents: Vec<String> = budget.alerts.iter().map(|percent| format!("{percent} %")).collect();
         say!(out, "  It is said when spend reaches {} of a budget.", and(&percents));
     }
+    for hook in &budget.webhooks {
+        say!(out, "  At {} % the webhook in {} is told, too.", hook.at, hook.env);
+    }
+    if let Some(lift) = &budget.lift {
+        let who = lift.permission.as_str();
+        say!(out, "  The label `{}`, set by someone with {who} permission, raises every budget", lift.label);
+        say!(
+            out,
+            "  that applies to its pull request by {} for {}.",
+            exact(lift.usd),
+            duration_text(lift.expires)
+        );
+    }
 }
 
 fn budget_line(out: &mut String, budget: &Budget, line: &BudgetLine) {
     let who = match &line.scope {
+        Scope::Org => "All runs of all repositories of the owner".to_owned(),
         Scope::Repo => "All runs of the repository".to_owned(),
         Scope::Workflow => "The runs of each workflow file".to_owned(),
         Scope::Task => "The runs of each task".to_owned(),
@@ -167,7 +218,7 @@ fn rule_text(rule: &Rule) -> String {
         let quoted: Vec<String> = patterns.iter().map(|pattern| format!("`{pattern}`")).collect();
         format!("a changed file matches {}", or(&quoted))
     });
-    let conditions: Vec<String> = label.into_iter().chain(paths).collect();
+    let conditions: Vec<String> = label.into_iter().chain(paths).chain(rule.when.conditions()).collect();
     let task = rule.task.map(|task| format!("the task is {task}"));
     let stakes = rule.stakes.map(|stakes| format!("the stakes are {stakes}"));
     let effects: Vec<String> = task.into_iter().chain(stakes).collect();
@@ -276,7 +327,15 @@ fn agent(out: &mut String, budget: &Budget) {
     if !own.is_empty() {
         say!(out, "  The file has its own prompt for {}.", and(&own));
     }
-    for (way, means) in [(Deliver::Patch, "saved as a patch"), (Deliver::Off, "not kept")] {
+    for (way, means) in [
+        (
+            Deliver::Comment,
+            "Its last text is a comment on the pull request, and changes are saved as a patch,",
+        ),
+        (Deliver::Patch, "Its changes are saved as a patch"),
+        (Deliver::Branch, "Its changes are pushed as a branch of their own, and saved as a patch,"),
+        (Deliver::Off, "Its changes are not kept"),
+    ] {
         let tasks: Vec<String> = agent
             .deliver
             .iter()
@@ -284,11 +343,39 @@ fn agent(out: &mut String, budget: &Budget) {
             .map(|(task, _)| task.to_string())
             .collect();
         if !tasks.is_empty() {
-            say!(out, "  Uncommitted work is {means} for {}.", and(&tasks));
+            say!(out, "  {means} for {}.", and(&tasks));
         }
     }
     if budget.result_in_comment {
         say!(out, "  Its last text goes under a fold in the comment.");
+    }
+}
+
+fn comment(out: &mut String, policy: CommentPolicy) {
+    say!(out, "\nComment on a pull request");
+    match policy.mode {
+        CommentMode::Update => say!(out, "  One, kept up to date."),
+        CommentMode::New => say!(out, "  A new one for each workflow run."),
+        CommentMode::HideAndNew => say!(out, "  A new one for each workflow run; older ones are hidden."),
+        CommentMode::Off => return say!(out, "  None."),
+    }
+    match policy.only_when {
+        CommentWhen::Always => say!(out, "  It is written when a run starts."),
+        CommentWhen::Spent => say!(out, "  It is written once a run has spent something, or fails."),
+        CommentWhen::Alert => {
+            say!(
+                out,
+                "  It is written once a check does not pass, a budget crosses a threshold, or an override"
+            );
+            say!(out, "  counts.");
+        }
+    }
+    match policy.show {
+        CommentShow::Auto => {
+            say!(out, "  It shows every budget; in a public repository, only the pull request's own.");
+        }
+        CommentShow::All => say!(out, "  It shows every budget, also in a public repository."),
+        CommentShow::Own => say!(out, "  It shows the pull request's own budget only."),
     }
 }
 

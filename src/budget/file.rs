@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::Mistake;
+use super::forge::{CommentKeys, OverrideKeys, Threshold};
 use super::read::{
     At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
 };
 use super::scalar::{Percent, Text, Tokens};
-use super::tree::{Kind, Node};
+use super::tree::Node;
 use super::{
-    DearerModel, Deliver, Enforce, FailOr, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset,
-    ServerTools, UnknownModel,
+    DearerModel, Deliver, Enforce, FailOr, GitChoice, LedgerChoice, LedgerError, LowBudget, Mode, Period,
+    Preset, ServerTools, UnknownModel,
 };
 use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
@@ -29,8 +30,11 @@ mapping! {
         "mode" => mode: Mode,
         /// The IANA time zone whose days, weeks and months the budgets count by.
         "timezone" => timezone: String,
-        /// Where spend is recorded: `file`, or `file:FOLDER`.
+        /// Where spend is recorded: `git`, `git:BRANCH`, `git:OWNER/REPO`, `git:OWNER/REPO#BRANCH`, `file`, or
+        /// `file:FOLDER`.
         "ledger" => ledger: LedgerChoice,
+        /// The first commit of a git ledger, so that one that was deleted or replaced is refused.
+        "ledger_root" => ledger_root: CommitName,
         /// How much may be spent, by whom, in which time.
         "budgets" => budgets: Vec<Line>,
         /// What each tier runs, and the caps of one run.
@@ -45,10 +49,12 @@ mapping! {
         "on" => on: OnKeys,
         /// The percent of a run's cap at which the agent is told to wrap up, or `off`.
         "steer_at" => steer_at: OrOff<Percent>,
-        /// What a pull request's comment shows.
+        /// How a pull request's comment is posted, and what it shows.
         "comment" => comment: CommentKeys,
-        /// The percents of any budget at which to say so.
-        "alerts" => alerts: Alerts,
+        /// The percents of any budget at which to say so, each with a webhook where it is to be told there.
+        "alerts" => alerts: Vec<At<Threshold>>,
+        /// A label by which a person lets a pull request spend more.
+        "override" => lift: OverrideKeys,
         /// Budgets that single workflow files add, by the path of the file.
         "workflows" => workflows: Named<WorkflowKeys>,
     }
@@ -56,7 +62,6 @@ mapping! {
         "version": "start the file with `version: 1`",
     }
     later {
-        "override": "remove the key; to let a pull request spend more, raise its budget on the default branch",
         "classify": "remove the key, and write `rules:` for what the built-in classifier should not decide",
     }
 }
@@ -126,6 +131,22 @@ mapping! {
         "label" => label: String,
         /// Patterns of which a changed file must match one.
         "paths" => paths: Vec<At<String>>,
+        /// Text that the title holds, in whatever case.
+        "title" => title: String,
+        /// A pattern that the branch must match.
+        "branch" => branch: String,
+        /// The login of whoever wrote the change.
+        "author" => author: String,
+        /// The event, by GitHub's name for it.
+        "event" => event: String,
+        /// Text that the comment holds, in whatever case.
+        "comment" => comment: String,
+        /// The language that a changed file is written in, by its extension.
+        "language" => language: String,
+        /// How many changed lines there are, such as `> 500`.
+        "lines" => lines: String,
+        /// How many changed files there are, such as `<= 3`.
+        "files" => files: String,
     }
     required {}
     later {}
@@ -142,7 +163,8 @@ mapping! {
         "env" => env: Vec<At<String>>,
         /// What the agent is told, by task.
         "prompt" => prompt: By<Task, Text>,
-        /// What becomes of its uncommitted work, by task.
+        /// What becomes of its result, by task: its last text as a comment, its changes as a saved patch or
+        /// as a branch of their own, or nothing.
         "deliver" => deliver: By<Task, Deliver>,
     }
     required {}
@@ -178,20 +200,6 @@ mapping! {
 }
 
 mapping! {
-    /// What a pull request's comment shows.
-    CommentKeys {
-        /// Whether the agent's last text goes under a fold: details or off.
-        "result" => result: ResultShown,
-    }
-    required {}
-    later {
-        "mode": "remove the key; the report is written to the job summary",
-        "only_when": "remove the key; the report is written to the job summary of every run",
-        "show": "remove the key; the report shows every budget that applies",
-    }
-}
-
-mapping! {
     /// What one workflow file adds.
     WorkflowKeys {
         /// Budgets on top of those above, or tighter ones.
@@ -208,6 +216,7 @@ words! { Mode, "mode" { "enforce" => Mode::Enforce, "observe" => Mode::Observe, 
 /// A scope as a word; [`super::Scope`] has the label, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScopeWord {
+    Org,
     Repo,
     Workflow,
     Task,
@@ -218,6 +227,7 @@ pub(super) enum ScopeWord {
 
 words! {
     ScopeWord, "scope" {
+        "org" => ScopeWord::Org,
         "repo" => ScopeWord::Repo,
         "workflow" => ScopeWord::Workflow,
         "task" => ScopeWord::Task,
@@ -225,7 +235,7 @@ words! {
         "pr" => ScopeWord::Pr,
         "label" => ScopeWord::Label,
     }
-    later { "org": "write `scope: repo` in each repository, with its share of the limit", }
+    later {}
 }
 
 words! {
@@ -279,11 +289,13 @@ words! {
 }
 
 words! {
-    Deliver, "way to deliver work" { "patch" => Deliver::Patch, "off" => Deliver::Off, }
-    later {
-        "comment": "write `patch`; the agent's last text is in the job summary in any case",
-        "branch": "write `patch`, and apply the saved patch in a later step",
+    Deliver, "way to deliver work" {
+        "comment" => Deliver::Comment,
+        "patch" => Deliver::Patch,
+        "branch" => Deliver::Branch,
+        "off" => Deliver::Off,
     }
+    later {}
 }
 
 /// A verdict of which `pass` would hide too much.
@@ -337,18 +349,6 @@ words! {
     later {}
 }
 
-/// Whether the agent's text is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ResultShown {
-    Details,
-    Off,
-}
-
-words! {
-    ResultShown, "choice here" { "details" => ResultShown::Details, "off" => ResultShown::Off, }
-    later {}
-}
-
 /// The version of the format. There is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Version;
@@ -392,11 +392,21 @@ impl Read for LedgerChoice {
             ("file", Some(_)) => {
                 place.mistake("the folder is missing after `file:`", "write `file`, or `file:FOLDER`")
             }
-            ("git" | "postgres", _) => place
-                .mistake(not_built(&format!("ledger: {kind}")), "write `ledger: file`, or leave the key out"),
+            ("git", None) => return Some(Self::Git(GitChoice::default())),
+            ("git", Some(rest)) => match git_choice(rest) {
+                Ok(choice) => return Some(Self::Git(choice)),
+                Err(problem) => place.mistake(
+                    problem,
+                    "write `git`, `git:BRANCH`, `git:OWNER/REPO` or `git:OWNER/REPO#BRANCH`",
+                ),
+            },
+            ("postgres", _) => place.mistake(
+                not_built(&format!("ledger: {kind}")),
+                "write `ledger: git` or `ledger: file`, or leave the key out",
+            ),
             _ => place.mistake(
                 format!("{} is no kind of ledger", super::error::quoted(written)),
-                "write `file`, or `file:FOLDER`",
+                "write `git`, `file`, or `file:FOLDER`",
             ),
         };
         mistakes.push(mistake);
@@ -404,33 +414,69 @@ impl Read for LedgerChoice {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^file(:[^~].*)?$" })
+        json!({ "type": "string", "pattern": "^(file(:[^~].*)?|git(:[^:]+)?)$" })
     }
 }
 
-/// The thresholds. Webhooks are planned here, so keys with values get a message by name.
-#[derive(Debug)]
-pub(super) struct Alerts(pub(super) Vec<At<Percent>>);
+/// What follows `git:`: a branch, or a repository with or without one.
+fn git_choice(rest: &str) -> Result<GitChoice, String> {
+    let quoted = super::error::quoted;
+    let (repository, branch) = match rest.split_once('#') {
+        Some((repository, branch)) => (Some(repository), Some(branch)),
+        None if rest.contains('/') => (Some(rest), None),
+        None => (None, Some(rest)),
+    };
+    if let Some(branch) = branch.filter(|branch| !is_branch(branch)) {
+        let what = "the name of the branch is missing".to_owned();
+        return Err(if branch.is_empty() {
+            what
+        } else {
+            format!("{} is no name of a branch", quoted(branch))
+        });
+    }
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with(['-', '.'])
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let is_repository =
+        |text: &str| text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name));
+    if let Some(repository) = repository.filter(|repository| !is_repository(repository)) {
+        return Err(format!("{} is no repository", quoted(repository)));
+    }
+    Ok(GitChoice { repository: repository.map(str::to_owned), branch: branch.map(str::to_owned) })
+}
 
-impl Read for Alerts {
+/// Whether git takes a name for a branch: the rules of git-check-ref-format(1), and no leading dash.
+fn is_branch(name: &str) -> bool {
+    let ends = !name.starts_with(['-', '/']) && !name.ends_with(['/', '.']);
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
+    ends && name != "@"
+        && !name.contains("..")
+        && !name.contains("@{")
+        && !name.chars().any(|c| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c))
+        && name.split('/').all(part)
+}
+
+/// A commit, by its whole name.
+#[derive(Clone, Debug)]
+pub(super) struct CommitName(pub(super) String);
+
+impl Read for CommitName {
     fn read(node: &Node, place: &Place, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let webhook = match &node.kind {
-            Kind::Map(_) => Some(node),
-            Kind::List(items) => items.iter().find(|item| matches!(item.kind, Kind::Map(_))),
-            _ => None,
-        };
-        if let Some(item) = webhook {
-            let at = Place { at: item.at, ..place.clone() };
-            mistakes.push(at.mistake(
-                "alerts that go to a webhook are not supported by this version of tollgate yet",
-                "write percents only, such as `alerts: [50, 80, 95]`",
-            ));
-            return None;
+        let written = text(node, place, mistakes)?;
+        let hex = written.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if hex && matches!(written.len(), 40 | 64) {
+            return Some(Self(written.to_owned()));
         }
-        Vec::read(node, place, mistakes).map(Self)
+        mistakes.push(place.mistake(
+            format!("{} is no name of a commit", super::error::quoted(written)),
+            "write all its digits, as `tollgate ledger verify` prints them, between quotation marks",
+        ));
+        None
     }
 
     fn schema() -> Value {
-        <Vec<At<Percent>>>::schema()
+        json!({ "type": "string", "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$" })
     }
 }

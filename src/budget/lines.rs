@@ -10,14 +10,15 @@ use super::{Budget, BudgetLine, Enforce, Scope};
 use crate::money::Usd;
 
 /// The budgets of the file, without the lines that are wrong.
-pub(super) fn checked(written: Vec<Line>, min_run: Usd, mistakes: &mut Vec<Mistake>) -> Vec<BudgetLine> {
-    with_places(written, min_run, mistakes).into_iter().map(|(_, line)| line).collect()
+pub(super) fn checked(written: Vec<Line>, budget: &Budget, mistakes: &mut Vec<Mistake>) -> Vec<BudgetLine> {
+    with_places(written, budget, mistakes).into_iter().map(|(_, line)| line).collect()
 }
 
-fn with_places(written: Vec<Line>, min_run: Usd, mistakes: &mut Vec<Mistake>) -> Vec<(Place, BudgetLine)> {
+fn with_places(written: Vec<Line>, budget: &Budget, mistakes: &mut Vec<Mistake>) -> Vec<(Place, BudgetLine)> {
     let mut kept: Vec<(Place, BudgetLine)> = Vec::new();
     for At { place, value } in written {
-        let Some(line) = one(&place, value, min_run, mistakes) else { continue };
+        not_org_alone(&value, budget, mistakes);
+        let Some(line) = one(&place, value, budget.on.min_run_usd, mistakes) else { continue };
         match kept.iter().find(|(_, earlier)| same_purse(earlier, &line)) {
             Some((earlier, _)) => mistakes.push(place.mistake(
                 format!("`{}` has the same scope and period, at {}", earlier.key, earlier.at),
@@ -27,6 +28,17 @@ fn with_places(written: Vec<Line>, min_run: Usd, mistakes: &mut Vec<Mistake>) ->
         }
     }
     kept
+}
+
+/// Runs of other repositories are seen only in a ledger that they write to as well.
+fn not_org_alone(keys: &LineKeys, budget: &Budget, mistakes: &mut Vec<Mistake>) {
+    let org = keys.scope.as_ref().filter(|scope| scope.value == ScopeWord::Org);
+    if let (Some(scope), false) = (org, budget.ledger.is_shared()) {
+        mistakes.push(scope.place.mistake(
+            "the ledger is this repository's own, so it cannot count what other repositories spend",
+            "name a ledger that they share with `ledger: git:OWNER/REPO`, or write `scope: repo`",
+        ));
+    }
 }
 
 fn same_purse(one: &BudgetLine, other: &BudgetLine) -> bool {
@@ -71,6 +83,7 @@ fn scope(
         );
     }
     Some(match word.value {
+        ScopeWord::Org => Scope::Org,
         ScopeWord::Repo => Scope::Repo,
         ScopeWord::Workflow => Scope::Workflow,
         ScopeWord::Task => Scope::Task,
@@ -99,7 +112,7 @@ pub(super) fn checked_workflows(
     for (path, keys) in written {
         workflow_path(&path, mistakes);
         let Some(lines) = keys.budgets else { continue };
-        let lines = with_places(lines.value, budget.on.min_run_usd, mistakes);
+        let lines = with_places(lines.value, budget, mistakes);
         for (place, line) in &lines {
             if let Some(outer) = budget.budgets.iter().find(|outer| same_purse(outer, line)) {
                 not_looser(place, line, outer, mistakes);

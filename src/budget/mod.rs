@@ -4,13 +4,16 @@
 //! [`Budget`] cannot be wrong. The way there: `tree` gives every text its position, `read` and `scalar`
 //! turn texts into values, `file` declares which keys there are, `check` looks for what makes no sense,
 //! `defaults` fills in the rest; `error` holds the words. `schema` describes the same declarations to
-//! editors, and `explain` says to people what a budget means.
+//! editors, `explain` says to people what a budget
+//! means, and `changes` what an edit of the file changes in that.
 
+pub mod changes;
 mod check;
 mod defaults;
 mod error;
 pub mod explain;
 mod file;
+mod forge;
 mod lines;
 mod period;
 mod read;
@@ -32,9 +35,13 @@ use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
 
 pub use error::{Errors, Mistake, Position};
+pub use rules::EVENTS;
 
 /// Where a repository keeps its budget file.
 pub const PATH: &str = ".github/tollgate.yml";
+
+/// The branch of a git ledger, unless the budget file names another.
+pub const LEDGER_BRANCH: &str = "tollgate-ledger";
 
 /// The largest budget file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -92,6 +99,8 @@ pub struct Budget {
     pub timezone: TimeZone,
     /// Where spend is recorded.
     pub ledger: LedgerChoice,
+    /// The first commit of a git ledger, where the file names it.
+    pub ledger_root: Option<String>,
     /// Every budget, in the file's order.
     pub budgets: Vec<BudgetLine>,
     /// What each tier runs, and within which caps.
@@ -108,6 +117,12 @@ pub struct Budget {
     pub steer_at: Option<u32>,
     /// Percents of any budget at which to say so, ascending.
     pub alerts: Vec<u32>,
+    /// Those of [`Budget::alerts`] that are told to a webhook, too.
+    pub webhooks: Vec<Webhook>,
+    /// How a pull request's comment is posted, and what it shows.
+    pub comment: CommentPolicy,
+    /// The label that raises every budget, where the file has one.
+    pub lift: Option<Override>,
     /// Whether the agent's text goes under a fold in the comment.
     pub result_in_comment: bool,
     /// Budgets that single workflow files add, by path.
@@ -149,16 +164,35 @@ pub enum LedgerChoice {
     Default,
     /// Files below this folder; `None` for `.tollgate/` in the repository.
     File(Option<String>),
+    /// A branch of a repository.
+    Git(GitChoice),
+}
+
+/// Which branch of which repository is the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitChoice {
+    /// `owner/name` on the event's forge; `None` for the event's own repository.
+    pub repository: Option<String>,
+    /// The branch; `None` for the usual one.
+    pub branch: Option<String>,
 }
 
 impl LedgerChoice {
-    /// The folder that the books are kept in, from the repository's top. What a file did not say is a file
-    /// ledger, for as long as there is no other.
+    /// The folder below which a file ledger, and whatever else a run keeps, lies: from the repository's top.
     #[must_use]
     pub fn folder(&self) -> &str {
         match self {
-            Self::Default | Self::File(None) => ".tollgate",
+            Self::Default | Self::File(None) | Self::Git(_) => ".tollgate",
             Self::File(Some(folder)) => folder,
+        }
+    }
+
+    /// Whether several repositories keep their books in it, so that their purses must be kept apart.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Default | Self::File(_) => false,
+            Self::Git(choice) => choice.repository.is_some(),
         }
     }
 }
@@ -181,6 +215,8 @@ pub struct BudgetLine {
 /// Whose spend counts towards a budget. Each actor, pull request, workflow and task has its own purse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
+    /// All runs of all repositories of one owner that share the ledger.
+    Org,
     /// All runs of the repository.
     Repo,
     /// The runs of one workflow file.
@@ -299,12 +335,108 @@ pub struct Rule {
     pub label: Option<String>,
     /// The paths of which a changed file must match one, if the rule names any: as written, and compiled.
     pub paths: Option<(Vec<String>, GlobSet)>,
+    /// What else must hold.
+    pub when: When,
     /// The task it decides.
     pub task: Option<Task>,
     /// The stakes it decides.
     pub stakes: Option<Stakes>,
     /// The line of the budget file, from 1.
     pub line: usize,
+}
+
+/// Conditions of a rule besides label and paths; all that are named must hold.
+#[derive(Clone, Debug, Default)]
+pub struct When {
+    /// Text that the title holds, in whatever case.
+    pub title: Option<String>,
+    /// A pattern for the branch, as written, and compiled.
+    pub branch: Option<(String, globset::GlobMatcher)>,
+    /// The login of the change's author.
+    pub author: Option<String>,
+    /// The event, by GitHub's name, or `local`.
+    pub event: Option<String>,
+    /// Text that the comment holds, in whatever case.
+    pub comment: Option<String>,
+    /// An extension that a changed file has, without the dot.
+    pub language: Option<String>,
+    /// How many lines change.
+    pub lines: Option<Count>,
+    /// How many files change.
+    pub files: Option<Count>,
+}
+
+/// A bound on a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// At least so many.
+    AtLeast(u64),
+    /// At most so many.
+    AtMost(u64),
+}
+
+impl Count {
+    /// Reads `> 5`, `>= 5`, `< 5` or `<= 5`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.trim();
+        let number = |rest: &str| rest.trim().replace('_', "").parse::<u64>().ok();
+        if let Some(rest) = rest.strip_prefix(">=") {
+            number(rest).map(Self::AtLeast)
+        } else if let Some(rest) = rest.strip_prefix("<=") {
+            number(rest).map(Self::AtMost)
+        } else if let Some(rest) = rest.strip_prefix('>') {
+            number(rest)?.checked_add(1).map(Self::AtLeast)
+        } else {
+            number(rest.strip_prefix('<')?)?.checked_sub(1).map(Self::AtMost)
+        }
+    }
+
+    /// Whether `count` is within.
+    #[must_use]
+    pub const fn holds(self, count: u64) -> bool {
+        match self {
+            Self::AtLeast(least) => count >= least,
+            Self::AtMost(most) => count <= most,
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, "at least {least}"),
+            Self::AtMost(most) => write!(f, "at most {most}"),
+        }
+    }
+}
+
+impl When {
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.conditions().is_empty()
+    }
+
+    /// Each condition in words, for `tollgate check` and for reasons.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<String> {
+        let text =
+            |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} `{value}`"));
+        [
+            text("the title holds", &self.title),
+            self.branch.as_ref().map(|(written, _)| format!("the branch matches `{written}`")),
+            text("the author is", &self.author),
+            text("the event is", &self.event),
+            text("the comment holds", &self.comment),
+            text("a changed file is in", &self.language),
+            self.lines.map(|count| format!("{count} lines change")),
+            self.files.map(|count| format!("{count} files change")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// The agent that is run.
@@ -345,9 +477,13 @@ impl Preset {
 /// What becomes of an agent's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deliver {
-    /// Uncommitted changes are saved as a patch.
+    /// Its last text is a comment on the pull request; changes are saved as a patch.
+    Comment,
+    /// Its changes are saved as a patch.
     Patch,
-    /// Nothing is kept.
+    /// Its changes are pushed as a branch of their own, and saved as a patch.
+    Branch,
+    /// Changes are not kept.
     Off,
 }
 
@@ -434,4 +570,98 @@ pub enum LedgerError {
     Fail,
     /// The agent does not run, and the check passes with a warning.
     Skip,
+}
+
+/// How a pull request's comment is posted, and what it shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommentPolicy {
+    /// How it is posted.
+    pub mode: CommentMode,
+    /// When there is to be one.
+    pub only_when: CommentWhen,
+    /// Whose budgets it shows.
+    pub show: CommentShow,
+}
+
+/// How a comment is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentMode {
+    /// One comment, edited in place.
+    #[default]
+    Update,
+    /// A new one for each workflow run.
+    New,
+    /// A new one for each workflow run; older ones are hidden as outdated.
+    HideAndNew,
+    /// None.
+    Off,
+}
+
+/// When a comment is first written. One that is there is brought up to date in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentWhen {
+    /// When the run starts.
+    #[default]
+    Always,
+    /// When the run has spent something, or the check does not pass.
+    Spent,
+    /// When the check does not pass, a threshold is crossed, or an override counts.
+    Alert,
+}
+
+/// Whose budgets a comment shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommentShow {
+    /// All of them; in public repositories only the pull request's own.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// The pull request's own.
+    Own,
+}
+
+/// A label by which a person lets a pull request spend more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The label.
+    pub label: String,
+    /// What whoever sets it must be allowed to do.
+    pub permission: MayOverride,
+    /// By how much every budget that applies is raised.
+    pub usd: Usd,
+    /// How long after it was set it counts.
+    pub expires: Duration,
+}
+
+/// What whoever sets an override must be allowed to do in the repository, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MayOverride {
+    /// Push.
+    Write,
+    /// Look after the repository.
+    Maintain,
+    /// Everything.
+    Admin,
+}
+
+impl MayOverride {
+    /// The word for it in the budget file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MayOverride::Write => "write",
+            MayOverride::Maintain => "maintain",
+            MayOverride::Admin => "admin",
+        }
+    }
+}
+
+/// A webhook that is told of a threshold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// The threshold, in percent of any budget.
+    pub at: u32,
+    /// The environment variable that holds its address.
+    pub env: String,
 }

@@ -2,10 +2,27 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::Rule;
 use super::error::{Mistake, quoted};
 use super::file::{ConditionKeys, RuleKeys};
 use super::read::{At, Place};
+use super::{Count, Rule, When};
+
+/// A text with its place, as a key's value.
+type AtText = At<String>;
+
+/// The names of events that a rule may ask for.
+pub const EVENTS: [&str; 10] = [
+    "pull_request",
+    "pull_request_target",
+    "issue_comment",
+    "pull_request_review_comment",
+    "workflow_dispatch",
+    "schedule",
+    "push",
+    "merge_group",
+    "workflow_run",
+    "local",
+];
 
 /// The rules of the file, without those that are wrong.
 pub(super) fn checked(written: Vec<At<RuleKeys>>, mistakes: &mut Vec<Mistake>) -> Vec<Rule> {
@@ -28,7 +45,7 @@ pub(super) fn checked(written: Vec<At<RuleKeys>>, mistakes: &mut Vec<Mistake>) -
 
 fn same_condition(one: &Rule, other: &Rule) -> bool {
     let paths = |rule: &Rule| rule.paths.as_ref().map(|(patterns, _)| patterns.clone());
-    one.label == other.label && paths(one) == paths(other)
+    one.label == other.label && paths(one) == paths(other) && one.when.conditions() == other.when.conditions()
 }
 
 fn one(place: &Place, keys: RuleKeys, mistakes: &mut Vec<Mistake>) -> Option<Rule> {
@@ -40,18 +57,69 @@ fn one(place: &Place, keys: RuleKeys, mistakes: &mut Vec<Mistake>) -> Option<Rul
             "add what it decides: `task: review`, `stakes: high` or both",
         ));
     }
-    let ConditionKeys { label, paths } = condition.value;
-    if label.is_none() && paths.is_none() && nothing_below(&condition.place, mistakes) {
+    let ConditionKeys { label, paths, title, branch, author, event, comment, language, lines, files } =
+        condition.value;
+    let before = mistakes.len();
+    let when = When {
+        title: title.map(|at| at.value),
+        branch: branch.and_then(|at| branch_pattern(at, mistakes)),
+        author: author.map(|at| at.value),
+        event: event.and_then(|at| event_name(at, mistakes)),
+        comment: comment.map(|at| at.value),
+        language: language.map(|at| at.value),
+        lines: lines.and_then(|at| count(&at, mistakes)),
+        files: files.and_then(|at| count(&at, mistakes)),
+    };
+    if mistakes.len() > before {
+        return None;
+    }
+    if label.is_none() && paths.is_none() && when.is_empty() && nothing_below(&condition.place, mistakes) {
         mistakes.push(condition.place.mistake(
             "the condition is empty, so the rule would hold for everything",
-            "name a `label`, some `paths` or both",
+            "name a `label`, some `paths` or another condition",
         ));
     }
     let paths = match paths {
         Some(patterns) => Some(compiled(patterns, mistakes)?),
         None => None,
     };
-    Some(Rule { label: label.map(|at| at.value), paths, task, stakes, line: place.at.line })
+    Some(Rule { label: label.map(|at| at.value), paths, when, task, stakes, line: place.at.line })
+}
+
+fn branch_pattern(at: AtText, mistakes: &mut Vec<Mistake>) -> Option<(String, globset::GlobMatcher)> {
+    match GlobBuilder::new(&at.value).literal_separator(true).build() {
+        Ok(glob) => Some((at.value, glob.compile_matcher())),
+        Err(error) => {
+            mistakes.push(at.place.mistake(
+                format!("{} is no pattern: {}", quoted(&at.value), error.kind()),
+                "write a pattern such as `release/**`",
+            ));
+            None
+        }
+    }
+}
+
+fn event_name(at: AtText, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    // The names that events have; a test compares them with those of the event module.
+    if EVENTS.contains(&at.value.as_str()) {
+        return Some(at.value);
+    }
+    mistakes.push(at.place.mistake(
+        format!("{} is no event that tollgate answers to", quoted(&at.value)),
+        format!("write one of {}", EVENTS.join(", ")),
+    ));
+    None
+}
+
+fn count(at: &AtText, mistakes: &mut Vec<Mistake>) -> Option<Count> {
+    let found = Count::parse(&at.value);
+    if found.is_none() {
+        mistakes.push(at.place.mistake(
+            format!("{} is no bound", quoted(&at.value)),
+            "write `\"> 500\"`, `\">= 500\"`, `\"< 20\"` or `\"<= 20\"`",
+        ));
+    }
+    found
 }
 
 /// A key that was written and is wrong has its message already; the rule is not called empty on top.

@@ -6,7 +6,9 @@
 use crate::event::{Change, FileChange};
 
 use super::ChangeKind;
+use super::patch::{self, Touch};
 use super::paths::{self, Sort};
+use super::text::name_words;
 use super::words::Words;
 
 /// What a change is, how sure that is, and why.
@@ -31,6 +33,10 @@ struct Tally {
     source: u64,
     source_added: u64,
     source_deleted: u64,
+    /// Source files that are examples: a title about documentation speaks of them, and they are code.
+    examples: u64,
+    /// Files whose patch shows that nothing but comments changes.
+    comments: u64,
     /// Files that no edit of comments explains: tests, workflows, templates and the like.
     firm: u64,
     /// Manifests and settings.
@@ -42,16 +48,37 @@ impl Tally {
     fn of(files: &[FileChange]) -> Self {
         let mut tally = Self::default();
         for file in files {
-            match paths::sort(&file.path) {
+            let sort = paths::sort(&file.path);
+            let holds_comments = match sort {
+                Sort::Source | Sort::Notebook | Sort::Ci | Sort::Build | Sort::Other | Sort::Site => true,
+                Sort::Test => paths::is_source_file(&file.path),
+                _ => false,
+            };
+            if holds_comments && let Some(patch) = &file.patch {
+                match patch::touch(&file.path, patch) {
+                    Touch::Comments => {
+                        tally.comments += 1;
+                        continue;
+                    }
+                    Touch::Code => {
+                        tally.firm += 1;
+                        tally.first_firm.get_or_insert_with(|| file.path.clone());
+                        continue;
+                    }
+                    Touch::Unknown => {}
+                }
+            }
+            match sort {
                 Sort::Prose => tally.prose += 1,
                 Sort::Nav | Sort::Spelling => tally.beside_prose += 1,
                 Sort::Figure => tally.figures += 1,
                 Sort::Source | Sort::Notebook => {
                     tally.source += 1;
+                    tally.examples += u64::from(paths::is_example(&file.path));
                     tally.source_added += file.additions;
                     tally.source_deleted += file.deletions;
                 }
-                Sort::Build | Sort::Other => {
+                Sort::Build | Sort::Other | Sort::Generated | Sort::Strings | Sort::Housekeeping => {
                     tally.settings += 1;
                     tally.first_firm.get_or_insert_with(|| file.path.clone());
                 }
@@ -87,7 +114,9 @@ pub(super) fn nature(change: Option<&Change>) -> Nature {
     if tally.source == 0 {
         return without_source(&tally, title);
     }
-    with_source(&tally, title)
+    let says_comment = name_words(&change.title).iter().any(|word| PROSE.contains(word));
+    let shown = tally.examples == tally.source && !says_comment;
+    with_source(&tally, title - 2 * i32::from(shown))
 }
 
 fn unseen(title: i32) -> Nature {
@@ -99,7 +128,10 @@ fn unseen(title: i32) -> Nature {
 }
 
 fn without_program(tally: &Tally) -> Nature {
-    let (kind, percent, reason) = if tally.prose > 0 {
+    let (kind, percent, reason) = if tally.comments > 0 {
+        let reason = if tally.prose > 0 { "only prose and comments change" } else { "only comments change" };
+        (ChangeKind::Docs, 94, reason)
+    } else if tally.prose > 0 {
         let percent = if tally.beside_prose > 0 { 88 } else { 96 };
         (ChangeKind::Docs, percent, "only files of prose change")
     } else if tally.figures > 0 {
@@ -163,36 +195,76 @@ pub(super) fn conventional(title: &str) -> (Option<String>, &str) {
 }
 
 /// How much a title speaks of documentation.
-fn title_points(title: &str) -> i32 {
+fn title_points(full: &str) -> i32 {
+    let title = &without_names(full);
     let (kind, rest) = conventional(title);
     // A scope such as `docs(build)` says where, not what.
     let lower = if kind.is_some() { rest.to_lowercase() } else { title.to_lowercase() };
-    let has = |known: Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
+    let has = |known: &Words| lower.split(|c: char| !c.is_alphanumeric()).any(|word| known.contains(word));
     let by_type = match kind.as_deref() {
-        Some("docs" | "doc" | "documentation") => 3,
+        Some(kind) if DOCS_TYPES.contains(kind) => 3,
         Some(kind) if CODE_TYPES.contains(kind) => -3,
         Some("fix" | "chore" | "style") => -1,
-        _ if lower.starts_with("doc fix") || lower.starts_with("[doc") => 3,
+        _ if ["doc fix", "[doc", "document ", "documented ", "documenting "]
+            .iter()
+            .any(|it| lower.starts_with(it)) =>
+        {
+            3
+        }
         _ => 0,
     };
-    let by_thing = if has(DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
+    let by_thing = if has(&DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
     {
         3
     } else {
-        2 * i32::from(by_type < 3 && has(DOCUMENTATION))
+        i32::from(by_type < 3 && has(&DOCUMENTATION)) * (2 + i32::from(is_topic(&lower)))
     };
-    by_type + by_thing + 2 * i32::from(has(PROSE)) + i32::from(has(HINTS)) - 2 * i32::from(has(PROGRAM))
+    by_type + by_thing + 2 * i32::from(has(&PROSE)) + i32::from(has(&HINTS)) - 2 * i32::from(has(&PROGRAM))
 }
 
 /// Types of Conventional Commits that are not about prose, whatever the rest of the title says.
-const CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
-const DOC_COMMENTS: Words = Words::of("docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc");
-const DOCUMENTATION: Words = Words::of("docs doc documentation");
-const PROSE: Words =
-    Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
-const HINTS: Words = Words::of("clarify link links explain rephrase reword");
-/// Words for text that a program shows or a tool obeys.
-const PROGRAM: Words = Words::of(
-    "help message messages string strings description descriptions pragma prettier eslint lint noqa \
-     regex generator build nightly doctest doctests script",
+static CODE_TYPES: Words = Words::of("feat perf refactor ci build test tests revert deps release");
+static DOCS_TYPES: Words =
+    Words::of("docs doc documentation godoc javadoc rustdoc jsdoc readme comment comments docstring");
+static DOC_COMMENTS: Words = Words::of(
+    "docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc phpdoc kdoc scaladoc doxygen yardoc \
+     roxygen haddock pydoc",
 );
+static DOCUMENTATION: Words = Words::of("docs doc documentation");
+static PROSE: Words =
+    Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
+static HINTS: Words = Words::of("clarify link links explain rephrase reword");
+/// Words for text that a program shows or a tool obeys.
+static PROGRAM: Words = Words::of(
+    "help message messages string strings description descriptions pragma prettier eslint lint noqa \
+     regex generator build nightly doctest doctests script generate generated generates generator render renders component",
+);
+
+/// Identifiers say where, not what: `build.minify` is no build. In code spans they go as well.
+fn without_names(title: &str) -> String {
+    let mut outside = true;
+    let mut kept = String::with_capacity(title.len());
+    for part in title.split('`') {
+        kept.push_str(if outside { part } else { " " });
+        outside = !outside;
+    }
+    let is_name = |word: &&str| {
+        let inner = word.trim_end_matches(['.', ',', ':', ')', '!']);
+        inner.contains("::")
+            || inner.contains("()")
+            || (inner.contains(['.', '_']) && !inner.to_lowercase().ends_with(".md"))
+    };
+    kept.split_whitespace().filter(|word| !is_name(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether documentation is what a title is about, rather than one word in it: "docs for the pool",
+/// "some documentation improvements", but not "docs build".
+fn is_topic(lower: &str) -> bool {
+    static AFTER: Words = Words::of(
+        "for of about to on in improvements improvement update updates fixes fix cleanup tweaks and wording",
+    );
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let at = words.iter().position(|word| DOCUMENTATION.contains(word));
+    at.is_some_and(|at| words.get(at + 1).is_none_or(|next| AFTER.contains(next)))
+}

@@ -1,9 +1,9 @@
 //! Cuts sentences into clauses, and says what each one asks for.
 
-use super::object::{Object, join, object_of, responded, shown_by_program};
+use super::object::{Object, first_thing, join, object_of, responded, shown_by_program, thing};
 use super::words::{
     BOUNDARIES, CHANGE, CODE, DOCS, DOCS_VERBS, FILLERS, JUDGE, JUDGEMENTS, MAKING, MECHANICAL, NEGATIONS,
-    QUESTIONS, RESPONDING, WORDING, WORDING_VERBS,
+    QUESTIONS, RESPONDING, WORDING, WORDING_VERBS, Words,
 };
 
 /// What a clause asks for.
@@ -16,9 +16,14 @@ pub(super) enum Clause {
     },
     Judge {
         words: String,
+        /// What is to be judged.
+        object: Object,
     },
-    /// "Don't change anything".
-    Refrain,
+    /// Something is not to be done.
+    Refrain {
+        /// "Don't change anything", rather than "don't touch the parser".
+        from_all: bool,
+    },
 }
 
 /// The clauses of one sentence.
@@ -26,13 +31,24 @@ pub(super) fn sentence_clauses(sentence: &str, into: &mut Vec<Clause>) {
     let question = sentence.ends_with('?');
     let before = into.len();
     let mut change_before_colon = false;
+    let mut subject = Object::Open;
     for (after_colon, part) in parts(sentence) {
         // What follows the colon of a request that is clear says which one, and is often a title.
         if after_colon && change_before_colon {
             break;
         }
         for words in clause_words(&part) {
-            let clause = clause(&words, question);
+            let mut clause = clause(&words, question);
+            // "The readme lags behind, update it".
+            if let Some(Clause::Change { object, .. }) = &mut clause
+                && *object == Object::Open
+                && words.iter().any(|word| matches!(word.as_str(), "it" | "them" | "that"))
+            {
+                *object = subject;
+            }
+            if clause.is_none() && subject == Object::Open {
+                subject = first_thing(&words);
+            }
             if let Some(Clause::Change { object, .. }) = &clause {
                 change_before_colon |= *object != Object::Open;
             }
@@ -124,9 +140,13 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
             break;
         }
         // "Should we implement this?" asks for an opinion; "could you" asks for the work.
-        let about_us = matches!(this, "should" | "can" | "could" | "would" | "must") && word(at + 1) != "you";
+        let polite = matches!(this, "can" | "could")
+            && word(at + 1) == "we"
+            && matches!(word(at + 2), "get" | "have" | "add");
+        let about_us =
+            matches!(this, "should" | "can" | "could" | "would" | "must") && word(at + 1) != "you" && !polite;
         if question && about_us && !asked_you {
-            return Some(Clause::Judge { words: phrase(words, at) });
+            return Some(judgement(words, at));
         }
         // "I will fix it": the speaker's own plan.
         if this == "i" && !matches!(word(at + 1), "want" | "would" | "need") {
@@ -137,7 +157,7 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
     }
     let this = word(at);
     if NEGATIONS.contains(this) || (this == "do" && word(at + 1) == "not") {
-        return Some(Clause::Refrain);
+        return Some(Clause::Refrain { from_all: from_all(words.get(at + 1..).unwrap_or_default()) });
     }
     let asks_do = this == "do" && matches!(word(at + 1), "you" | "we" | "they" | "these" | "those" | "i");
     if QUESTIONS.contains(this) || asks_do {
@@ -146,13 +166,14 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
                 this,
                 "why" | "what" | "how" | "any" | "thoughts" | "opinions" | "opinion" | "feedback" | "wdyt"
             );
-        return is_question.then(|| Clause::Judge { words: phrase(words, at) });
+        return is_question.then(|| judgement(words, at));
     }
     if (matches!(this, "take" | "give") || word(at.saturating_sub(1)) == "have")
         && words[at..].iter().any(|word| word == "look" || JUDGEMENTS.contains(word) || word == "pass")
         || (this == "know" && word(at.saturating_sub(1)) == "me")
+        || words[at..].iter().any(|word| word == "eyes")
     {
-        return Some(Clause::Judge { words: phrase(words, at) });
+        return Some(judgement(words, at));
     }
     let rest = words.get(at + 1..).unwrap_or_default();
     if this == "take" && matches!(word(at + 1), "over" | "care") {
@@ -162,6 +183,20 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
         return Some(judge_or_write(this, rest, phrase(words, at)));
     }
     is_change(this).then(|| change(this, rest, phrase(words, at)))
+}
+
+fn judgement(words: &[String], at: usize) -> Clause {
+    Clause::Judge { words: phrase(words, at), object: object_of(words.get(at..).unwrap_or_default()) }
+}
+
+/// Whether what follows a "don't" or "no" is any change at all: "no edits", "do not change anything".
+fn from_all(rest: &[String]) -> bool {
+    static ALL: Words = Words::of(
+        "not edit edits editing change changes changing modify modifying touch commit commits push write \
+         make making apply anything any file files yet please just it a the to",
+    );
+    let first = rest.iter().find(|word| *word != "not");
+    first.is_some_and(|word| word != "please") && rest.iter().all(|word| ALL.contains(word))
 }
 
 /// "Explain" asks for a judgement, "explain the flag in the readme" for prose.
@@ -174,7 +209,8 @@ fn judge_or_write(verb: &str, rest: &[String], words: String) -> Clause {
     if writes && in_docs {
         return Clause::Change { object: Object::Docs, mechanical: false, words };
     }
-    Clause::Judge { words }
+    let object = object_of(rest);
+    Clause::Judge { words, object }
 }
 
 fn change(verb: &str, rest: &[String], words: String) -> Clause {
@@ -193,7 +229,7 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
         && (judgement || (comments && of_review))
         && !head.iter().any(|word| CODE.contains(word))
     {
-        return Clause::Judge { words };
+        return Clause::Judge { words, object: object_of(rest) };
     }
     let responds = RESPONDING.contains(verb)
         && (judgement || (comments && (of_review || matches!(verb, "address" | "resolve" | "incorporate"))));
@@ -203,6 +239,9 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
         Object::Docs
     } else if WORDING_VERBS.contains(verb) {
         if head.iter().any(|word| shown_by_program(word)) { Object::Code } else { Object::Docs }
+    } else if verb == "implement" && thing(&rest[..head.len()]) == Object::Open {
+        // "Implement what docs/design.md says": the page says how, it is not what is made.
+        Object::Code
     } else if matches!(verb, "test" | "lint" | "refactor" | "rebase" | "implement")
         && object_of(rest) == Object::Open
     {
@@ -210,7 +249,10 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
     } else {
         object_of(rest)
     };
-    let mechanical = MECHANICAL.contains(verb) || head.iter().any(|word| MECHANICAL.contains(word));
+    // "Run the formatter and push": pushing adds nothing.
+    let mechanical = matches!(verb, "push" | "commit")
+        || MECHANICAL.contains(verb)
+        || head.iter().any(|word| MECHANICAL.contains(word));
     Clause::Change { object, mechanical: mechanical && !responds, words }
 }
 

@@ -11,7 +11,9 @@
 mod ask;
 mod change;
 mod clause;
+mod foreign;
 mod object;
+mod patch;
 mod paths;
 mod request;
 mod rules;

@@ -72,6 +72,11 @@ pub(super) fn object_of(words: &[String]) -> Object {
     found
 }
 
+/// The first thing that a statement names, which is mostly its subject.
+pub(super) fn first_thing(words: &[String]) -> Object {
+    words.iter().map(|word| kind_of(word)).find(|kind| *kind != Object::Open).unwrap_or(Object::Open)
+}
+
 /// What one phrase names. In a compound the last noun counts: "the docs build" is a build.
 pub(super) fn thing(phrase: &[String]) -> Object {
     let mut found = Object::Open;

@@ -5,9 +5,10 @@
 //! the change wins.
 
 use super::clause::{Clause, clause_words, sentence_clauses};
+use super::foreign;
 use super::object::{Object, join, object_of, thing};
 use super::text::sentences;
-use super::words::{AGENTS, CHANGE, FILLERS, FOREIGN, JUDGEMENTS, LONG, MECHANICAL};
+use super::words::{AGENTS, ARCHITECTURE, CHANGE, FILLERS, JUDGEMENTS, LONG, MECHANICAL};
 use crate::task::Task;
 
 /// A request, as read.
@@ -25,6 +26,10 @@ pub(super) struct Request {
     pub(super) long: bool,
     /// The request names what is to be done, rather than pointing at something else.
     pub(super) specific: bool,
+    /// A judgement of prose alone is asked for.
+    pub(super) of_prose: bool,
+    /// The whole is to be shaped anew, not a part.
+    pub(super) sweeping: bool,
 }
 
 /// What `text` asks for; `None` where it asks for nothing.
@@ -64,7 +69,7 @@ fn read_sentences(sentences: &[String]) -> Option<Request> {
     }
     let whole = sentences.join(" ");
     decide(&clauses, &whole)
-        .or_else(|| foreign(&whole))
+        .or_else(|| foreign::read(sentences).map(|(task, stem)| plain(task, 75, stem)))
         .or_else(|| sentences.iter().find_map(|sentence| need(sentence)))
         .or_else(|| fragment(sentences))
 }
@@ -81,6 +86,8 @@ fn slash(sentence: &str) -> Option<Request> {
         mechanical: is_mechanical(rest) || is_mechanical(command),
         long: is_long(rest),
         specific: !rest.is_empty(),
+        of_prose: false,
+        sweeping: is_sweeping(rest),
     };
     match command {
         "review" | "explain" | "summarize" | "summarise" | "summary" | "ask" | "describe" | "question"
@@ -104,9 +111,10 @@ fn slash(sentence: &str) -> Option<Request> {
 
 /// Weighs the clauses: a change wins over a judgement, program text over prose.
 fn decide(clauses: &[Clause], whole: &str) -> Option<Request> {
-    let refrains = clauses.iter().any(|clause| matches!(clause, Clause::Refrain));
+    let refrains = clauses.iter().any(|clause| matches!(clause, Clause::Refrain { .. }));
+    let hands_off = clauses.iter().any(|clause| matches!(clause, Clause::Refrain { from_all: true }));
     let judged = clauses.iter().find_map(|clause| match clause {
-        Clause::Judge { words } => Some(words.clone()),
+        Clause::Judge { words, object } => Some((words.clone(), *object)),
         _ => None,
     });
     let changes: Vec<(Object, bool, &String)> = clauses
@@ -117,8 +125,8 @@ fn decide(clauses: &[Clause], whole: &str) -> Option<Request> {
         })
         .collect();
     let object = changes.iter().fold(Object::Open, |found, (object, ..)| join(found, *object));
-    let only_judge = changes.is_empty() || (refrains && object == Object::Open);
-    if let (Some(words), true) = (&judged, only_judge) {
+    let only_judge = changes.is_empty() || hands_off || (refrains && object == Object::Open);
+    if let (Some((words, judged_object)), true) = (&judged, only_judge) {
         return Some(Request {
             task: Some(Task::Review),
             percent: 90,
@@ -126,6 +134,8 @@ fn decide(clauses: &[Clause], whole: &str) -> Option<Request> {
             mechanical: false,
             long: false,
             specific: true,
+            of_prose: *judged_object == Object::Docs && names_prose(words),
+            sweeping: false,
         });
     }
     let deciding = changes.iter().find(|(found, ..)| *found != Object::Open).or(changes.first())?;
@@ -142,6 +152,8 @@ fn decide(clauses: &[Clause], whole: &str) -> Option<Request> {
         mechanical: changes.iter().all(|(_, mechanical, _)| *mechanical),
         long: is_long(whole),
         specific: object != Object::Open,
+        of_prose: false,
+        sweeping: is_sweeping(whole),
     })
 }
 
@@ -193,19 +205,18 @@ fn fragment(sentences: &[String]) -> Option<Request> {
     }
 }
 
-/// Stems of other languages, wherever they stand. Only asked where the text holds no English request.
-fn foreign(whole: &str) -> Option<Request> {
-    let find = |stems: &[&'static str]| stems.iter().find(|stem| whole.contains(**stem)).copied();
-    if let Some(stem) = find(FOREIGN.change) {
-        let task = if find(FOREIGN.docs).is_some() { Task::Docs } else { Task::Implementation };
-        return Some(plain(task, 75, format!("{}…", stem.trim())));
-    }
-    find(FOREIGN.judge).map(|stem| plain(Task::Review, 75, format!("{stem}…")))
-}
-
 fn plain(task: Task, percent: u8, words: String) -> Request {
     let mechanical = is_mechanical(&words);
-    Request { task: Some(task), percent, words, mechanical, long: false, specific: true }
+    Request {
+        task: Some(task),
+        percent,
+        words,
+        mechanical,
+        long: false,
+        specific: true,
+        of_prose: false,
+        sweeping: false,
+    }
 }
 
 fn is_mechanical(text: &str) -> bool {
@@ -214,4 +225,27 @@ fn is_mechanical(text: &str) -> bool {
 
 fn is_long(text: &str) -> bool {
     LONG.iter().any(|sign| text.contains(sign))
+}
+
+fn is_sweeping(text: &str) -> bool {
+    text.split(|c: char| c.is_whitespace() || c == ',').any(|word| ARCHITECTURE.contains(word))
+}
+
+/// Whether a judgement is said to be of texts: a "comment" or a "page" may be many things.
+fn names_prose(words: &str) -> bool {
+    const TEXTS: [&str; 12] = [
+        "docs",
+        "documentation",
+        "readme",
+        "wording",
+        "spelling",
+        "grammar",
+        "changelog",
+        "typos",
+        "tutorial",
+        "docstring",
+        "docstrings",
+        "prose",
+    ];
+    words.split_whitespace().any(|word| TEXTS.contains(&word))
 }

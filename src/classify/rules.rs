@@ -27,21 +27,55 @@ pub(super) struct Ruled {
 /// that a label which chooses a task cannot switch off a later rule that raises the stakes.
 pub(super) fn decide(event: &Event, rules: &[Rule]) -> Decided {
     let mut decided = Decided::default();
-    let Some(change) = &event.change else { return decided };
-    for rule in rules.iter().filter(|rule| matches(rule, change)) {
+    let nothing = Change::default();
+    let change = event.change.as_ref().unwrap_or(&nothing);
+    for rule in rules.iter().filter(|rule| matches(rule, event, change)) {
         let why = format!("rule on line {} of the budget file: {}", rule.line, condition(rule));
-        if let (None, Some(task)) = (&decided.task, rule.task) {
+        let by_outsider = rests_on_outsider(rule, event, change);
+        if let (None, Some(task)) = (&decided.task, rule.task)
+            && (!by_outsider || task == Task::Review)
+        {
             decided.task = Some((task, why.clone()));
         }
         if let (None, Some(stakes)) = (&decided.stakes, rule.stakes) {
-            let may_lower = matches_everything(rule, change);
+            let may_lower = !by_outsider && matches_everything(rule, change);
             decided.stakes = Some(Ruled { stakes, reason: why, may_lower });
         }
     }
     decided
 }
 
-fn matches(rule: &Rule, change: &Change) -> bool {
+/// Whether a rule holds because of words that somebody chose who may not write to the repository.
+fn rests_on_outsider(rule: &Rule, event: &Event, change: &Change) -> bool {
+    let words = rule.when.title.is_some() || rule.when.branch.is_some();
+    let comment = event.comment.as_ref().is_some_and(|(_, author)| author.bot || !author.trusted());
+    (words && !change.author.trusted()) || (rule.when.comment.is_some() && comment)
+}
+
+fn matches_when(rule: &Rule, event: &Event, change: &Change) -> bool {
+    let when = &rule.when;
+    let holds = |wanted: &Option<String>, text: &str| {
+        wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(&wanted.to_lowercase()))
+    };
+    let comment = event.comment.as_ref().map_or("", |(text, _)| text.as_str());
+    let extension = |path: &str| path.rsplit_once('.').map(|(_, extension)| extension.to_lowercase());
+    holds(&when.title, &change.title)
+        && when.branch.as_ref().is_none_or(|(_, glob)| glob.is_match(&change.branch))
+        && when.author.as_ref().is_none_or(|author| author.eq_ignore_ascii_case(&change.author.login))
+        && when.event.as_ref().is_none_or(|name| name == event.kind.as_str())
+        && holds(&when.comment, comment)
+        && when.language.as_ref().is_none_or(|language| {
+            let language = language.trim_start_matches('.').to_lowercase();
+            change.files.iter().any(|file| extension(&file.path).as_deref() == Some(&language))
+        })
+        && when.lines.is_none_or(|count| {
+            event.change.is_some()
+                && count.holds(change.additions_total.saturating_add(change.deletions_total))
+        })
+        && when.files.is_none_or(|count| event.change.is_some() && count.holds(change.files_total))
+}
+
+fn matches(rule: &Rule, event: &Event, change: &Change) -> bool {
     let label = rule
         .label
         .as_ref()
@@ -50,11 +84,14 @@ fn matches(rule: &Rule, change: &Change) -> bool {
         .paths
         .as_ref()
         .is_none_or(|(_, globs)| change.files.iter().any(|file| globs.is_match(&file.path)));
-    label && paths && (rule.label.is_some() || rule.paths.is_some())
+    let named = rule.label.is_some() || rule.paths.is_some() || !rule.when.is_empty();
+    label && paths && named && matches_when(rule, event, change)
 }
 
 fn matches_everything(rule: &Rule, change: &Change) -> bool {
-    let Some((_, globs)) = &rule.paths else { return true };
+    let Some((_, globs)) = &rule.paths else {
+        return rule.when.language.is_none();
+    };
     change.files.len() as u64 >= change.files_total
         && change.files.iter().all(|file| globs.is_match(&file.path))
 }
@@ -63,5 +100,5 @@ fn condition(rule: &Rule) -> String {
     let label = rule.label.as_ref().map(|label| format!("the label `{label}` is set"));
     let paths =
         rule.paths.as_ref().map(|(written, _)| format!("a changed file matches {}", written.join(", ")));
-    [label, paths].into_iter().flatten().collect::<Vec<_>>().join(", and ")
+    label.into_iter().chain(paths).chain(rule.when.conditions()).collect::<Vec<_>>().join(", and ")
 }

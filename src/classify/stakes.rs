@@ -16,21 +16,48 @@ use crate::task::{Stakes, Task};
 const LARGE_LINES: u64 = 1_000;
 /// More changed files of program text than this are a cross-cutting change.
 const LARGE_FILES: u64 = 60;
+/// More changed lines than this make a breaking change a large one.
+const BREAKING_LINES: u64 = 100;
+/// More changed lines of formatting than this are no longer slight.
+const FORMATTED_LINES: u64 = 2_000;
+/// Files beyond this many are not looked at one by one.
+const FILES_JUDGED_MAX: u64 = 3_000;
+/// More added lines than this, of what a title calls documentation of code, are a long text.
+const LONG_COMMENT_LINES: u64 = 120;
 /// More added lines of prose than this are a long text.
 const LONG_PROSE_LINES: u64 = 300;
 
 /// Single words for what is dangerous to get wrong.
-const RISKY_WORDS: Words = Words::of(
+static RISKY_WORDS: Words = Words::of(
     "auth authn authz authentication authorization authorisation authorize authenticate oauth oauth2 \
      oidc saml sso login signin logout password passwords passwd secret secrets credential \
      credentials crypto cryptography cryptographic cipher encrypt encryption decrypt decryption hmac \
      jwt tls mtls ssl x509 certificate certificates permission permissions privilege privileges rbac \
      iam acl acls firewall csrf cors xss ssrf sandbox sandboxing vulnerability vulnerabilities cve \
-     payment payments billing exploit security",
+     payment payments billing exploit security keyring keychain keystore kms hsm passkey passkeys webauthn \
+     totp mfa 2fa sanitize sanitise sanitization cidr ingress egress networkpolicy passrole assumerole \
+     sudo setuid seccomp selinux apparmor attestation sigstore cosign pgp gpg argon2 bcrypt pbkdf2 aes rsa \
+     hkdf",
 );
 
 /// Phrases of the same kind.
-const RISKY_PHRASES: [&str; 20] = [
+const RISKY_PHRASES: [&str; 36] = [
+    "network policies",
+    "constant time",
+    "timing attack",
+    "side channel",
+    "webhook signature",
+    "signature verification",
+    "verify signature",
+    "code signing",
+    "key rotation",
+    "rotate key",
+    "session token",
+    "session fixation",
+    "shell injection",
+    "header injection",
+    "escape shell",
+    "untrusted input",
     "security group",
     "network rule",
     "network policy",
@@ -55,6 +82,18 @@ const RISKY_PHRASES: [&str; 20] = [
 
 /// The stakes, and why.
 pub(super) fn judge(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
+    if task == Task::Review
+        && ask.and_then(|ask| ask.request.as_ref()).is_some_and(|request| request.of_prose)
+        && event.comment.as_ref().is_none_or(|(text, _)| risky(&own_lines(text)).is_none())
+    {
+        return (Stakes::Low, "prose alone is to be judged".to_owned());
+    }
+    if let Some(change) = &event.change
+        && asks_nothing_more(event, task, ask)
+        && let Some(reason) = cosmetic(change, nature)
+    {
+        return (Stakes::Low, if task == Task::Review { format!("a review of {reason}") } else { reason });
+    }
     if let Some(reason) = risk(event, task, ask, nature) {
         return (if task == Task::Docs { Stakes::Medium } else { Stakes::High }, reason);
     }
@@ -96,6 +135,9 @@ fn review(event: &Event, nature: &Nature) -> (Stakes, String) {
 
 fn implementation(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
     let request = ask.and_then(|ask| ask.request.as_ref());
+    if request.is_some_and(|request| request.sweeping && !request.mechanical) {
+        return (Stakes::High, "the request shapes the whole, not a part".to_owned());
+    }
     if request.is_some_and(|request| request.mechanical) {
         return (Stakes::Low, "what is asked for is mechanical".to_owned());
     }
@@ -122,7 +164,9 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
         return (known && is_bump(change)).then(|| "a version bump".to_owned());
     }
     if nature.kind == ChangeKind::Docs && (nature.by_paths || change.author.trusted()) {
-        return (prose_lines(change) <= LONG_PROSE_LINES).then(|| "documentation".to_owned());
+        let comments = if nature.by_paths { 0 } else { change.additions_total };
+        let long = prose_lines(change) > LONG_PROSE_LINES || comments > LONG_COMMENT_LINES;
+        return (!long).then(|| "documentation".to_owned());
     }
     let sorts: Vec<Sort> = change.files.iter().map(|file| paths::sort(&file.path)).collect();
     if sorts.iter().all(|sort| *sort == Sort::Lock) {
@@ -138,11 +182,11 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
     let (kind, _) = conventional(&change.title);
     let words = name_words(&change.title);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
-    let no_program = sorts.iter().all(|sort| !matches!(sort, Sort::Source | Sort::Test | Sort::Notebook));
-    if kind.as_deref() == Some("style")
-        || has(&["formatting", "reformat", "typo", "typos", "indentation", "whitespace", "linting"])
-    {
-        return (lines <= 200).then(|| "wording or formatting".to_owned());
+    let no_program = sorts.iter().all(|sort| {
+        !matches!(sort, Sort::Source | Sort::Test | Sort::Notebook | Sort::Site | Sort::Template)
+    });
+    if let Some(reason) = small_by_sort(change, &sorts, lines) {
+        return Some(reason);
     }
     let small_chore =
         kind.as_deref() == Some("chore") || has(&["comment", "comments", "docs", "doc", "terminology"]);
@@ -152,32 +196,174 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
     (no_program && lines <= 4).then(|| format!("{lines} lines of settings"))
 }
 
+/// The change is all that is asked about.
+fn asks_nothing_more(event: &Event, task: Task, ask: Option<&Ask>) -> bool {
+    let specific = ask.and_then(|ask| ask.request.as_ref()).is_some_and(|request| request.specific);
+    let risky_comment = event.comment.as_ref().is_some_and(|(text, _)| risky(&own_lines(text)).is_some());
+    task != Task::Docs && !risky_comment && (task == Task::Review || event.comment.is_none() || !specific)
+}
+
+/// Why a change is of the look alone, by its title, whose author may write: formatting, lint, wording.
+/// Such a change may touch dangerous places without being dangerous.
+fn cosmetic(change: &Change, nature: &Nature) -> Option<String> {
+    if !change.author.trusted() || change.files.is_empty() || nature.kind == ChangeKind::Docs {
+        return None;
+    }
+    let lines = change.additions_total + change.deletions_total;
+    if is_formatting(&change.title) && lines <= FORMATTED_LINES {
+        return Some("formatting".to_owned());
+    }
+    let (kind, _) = conventional(&change.title);
+    let words = name_words(&change.title);
+    static WORDING: Words = Words::of(
+        "typo typos spelling terminology wording lint linting lints clippy pylint ruff eslint pyright mypy \
+         flake8 golangci rubocop checkstyle",
+    );
+    let feature = matches!(kind.as_deref(), Some("feat" | "perf"));
+    let worded = !feature && words.iter().any(|word| WORDING.contains(word));
+    (worded && lines <= 200).then(|| "wording or lint".to_owned())
+}
+
+/// Whether a title says that a tool wrote the change's new layout.
+fn is_formatting(title: &str) -> bool {
+    let (kind, rest) = conventional(title);
+    let words = name_words(rest);
+    static LAYOUT: Words = Words::of(
+        "formatting reformat reformatted indentation whitespace prettier rustfmt gofmt gofumpt black isort \
+         yapf autopep8 spotless ktlint scalafmt indent reindent unindent",
+    );
+    let makes = words.iter().any(|word| matches!(word.as_str(), "add" | "support" | "introduce" | "output"));
+    kind.as_deref() == Some("style")
+        || (!makes && words.iter().any(|word| LAYOUT.contains(word)))
+        || (words.first().is_some_and(|word| word == "sort") && words.iter().any(|word| word == "imports"))
+        || (words.iter().any(|word| word == "format") && words.len() <= 3)
+}
+
+/// Whether a title or a body announces a breaking change, as Conventional Commits write it.
+fn breaks(change: &Change) -> bool {
+    let (kind, _) = conventional(&change.title);
+    let marked = change.title.split(':').next().is_some_and(|head| head.trim_end().ends_with('!'));
+    (kind.is_some() && marked) || change.body.contains("BREAKING CHANGE")
+}
+
+/// Few lines of files of a kind in which few lines are slight.
+fn small_by_sort(change: &Change, sorts: &[Sort], lines: u64) -> Option<String> {
+    let all = |fits: fn(&Sort) -> bool| sorts.iter().all(fits);
+    let (kind, _) = conventional(&change.title);
+    if all(|sort| matches!(sort, Sort::Housekeeping | Sort::Prose)) {
+        return Some("settings of the forge or the editor".to_owned());
+    }
+    if change
+        .files
+        .iter()
+        .any(|file| file.path.starts_with(".github/") && paths::sort(&file.path) == Sort::Template)
+        && all(|sort| matches!(sort, Sort::Housekeeping | Sort::Prose | Sort::Template))
+    {
+        return Some("templates of the forge".to_owned());
+    }
+    if all(|sort| matches!(sort, Sort::Strings | Sort::Prose)) && lines <= 60 {
+        return Some(format!("{lines} lines of an interface's strings"));
+    }
+    let recorded = |file: &FileChange| {
+        paths::sort(&file.path) == Sort::Test
+            && [".snap", ".stderr", ".stdout", ".golden", ".txt"].iter().any(|end| file.path.ends_with(end))
+    };
+    if change.files.iter().all(recorded) && lines <= 60 {
+        return Some("recorded output of tests".to_owned());
+    }
+    let about_docs = matches!(kind.as_deref(), Some("docs" | "doc"))
+        || name_words(&change.title)
+            .iter()
+            .any(|word| matches!(word.as_str(), "docs" | "doc" | "documentation"));
+    if about_docs
+        && all(|sort| {
+            matches!(
+                sort,
+                Sort::Site | Sort::Nav | Sort::Prose | Sort::Figure | Sort::Lock | Sort::Build | Sort::Other
+            )
+        })
+    {
+        let own = change.files.iter().filter(|file| paths::sort(&file.path) == Sort::Site);
+        let site_added: u64 = own.map(|file| file.additions).sum();
+        return (site_added <= 100).then(|| "settings and looks of the documentation".to_owned());
+    }
+    let shown = |file: &FileChange| paths::is_example(&file.path) || paths::sort(&file.path) == Sort::Prose;
+    if lines <= 40 && change.files.iter().all(shown) {
+        return Some("examples".to_owned());
+    }
+    None
+}
+
+/// `v1.2`, `1.2.3-rc.1`.
+fn is_version(text: &str) -> bool {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let mut parts = text.splitn(3, '.');
+    let number = |part: Option<&str>| part.is_some_and(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+    number(parts.next()) && number(parts.next()) && !text.contains(char::is_whitespace)
+}
+
 /// A new version of a dependency, or of the project itself: the title says so, and the files are of
 /// that kind.
 fn is_bump(change: &Change) -> bool {
     let (kind, rest) = conventional(&change.title);
     let words = name_words(&change.title);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
-    let says = has(&["bump", "bumps", "dependencies", "deps", "lockfile"])
+    let lower = rest.to_lowercase();
+    let says = has(&["bump", "bumps", "bumped", "dependencies", "deps", "lockfile", "autoupdate"])
+        || is_version(&lower)
+        || lower.starts_with("version packages")
+        || (has(&["prepare", "publish", "cut", "tag"])
+            && (has(&["release"]) || lower.split_whitespace().any(is_version)))
+        || (has(&["pin", "unpin", "upgrade", "update"])
+            && change.files.iter().any(|file| paths::sort(&file.path) == Sort::Lock))
         || kind.as_deref() == Some("release")
-        || rest.to_lowercase().starts_with("release")
+        || lower.starts_with("release")
         || (has(&["update", "upgrade"]) && has(&["dependency", "action"]));
     let fits = |file: &FileChange| {
-        let packaging = matches!(paths::sort(&file.path), Sort::Lock | Sort::Build | Sort::Ci | Sort::Prose);
-        packaging || file.path.ends_with("package.json") || file.additions + file.deletions <= 6
+        let packaging = matches!(
+            paths::sort(&file.path),
+            Sort::Lock | Sort::Build | Sort::Ci | Sort::Prose | Sort::Generated | Sort::Housekeeping
+        );
+        packaging
+            || paths::is_version_file(&file.path)
+            || file.path.ends_with("package.json")
+            || file.additions + file.deletions <= 6
     };
     says && change.files.iter().all(fits)
 }
 
 fn large(change: &Change) -> Option<String> {
-    let counted = |sort: Sort| !matches!(sort, Sort::Lock | Sort::Prose | Sort::Figure | Sort::Spelling);
+    let counted = |sort: Sort| {
+        !matches!(
+            sort,
+            Sort::Lock
+                | Sort::Prose
+                | Sort::Figure
+                | Sort::Spelling
+                | Sort::Generated
+                | Sort::Strings
+                | Sort::Housekeeping
+        )
+    };
+    if breaks(change) && change.additions_total + change.deletions_total > BREAKING_LINES {
+        return Some("a breaking change of some size".to_owned());
+    }
+    if is_formatting(&change.title) {
+        return None;
+    }
     let mut lines = 0;
     let mut files = 0;
-    for file in change.files.iter().filter(|file| counted(paths::sort(&file.path))) {
+    let recorded = |file: &FileChange| {
+        paths::sort(&file.path) == Sort::Test
+            && [".txt", ".snap", ".stderr", ".stdout", ".json", ".golden", ".html", ".svg"]
+                .iter()
+                .any(|end| file.path.ends_with(end))
+    };
+    for file in change.files.iter().filter(|file| counted(paths::sort(&file.path)) && !recorded(file)) {
         lines += file.additions + file.deletions;
         files += 1;
     }
-    if (change.files.len() as u64) < change.files_total {
+    if change.files.len() < change.files_total.min(FILES_JUDGED_MAX) as usize {
         lines = lines.max(change.additions_total + change.deletions_total);
         files = files.max(change.files_total);
     }
@@ -227,9 +413,16 @@ fn risk(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> Option
 fn risky_path(path: &str) -> Option<String> {
     match paths::sort(path) {
         Sort::Instructions => return Some("what agents are told".to_owned()),
-        Sort::Prose | Sort::Figure | Sort::Nav | Sort::Spelling | Sort::Test | Sort::Lock | Sort::Site => {
-            return None;
-        }
+        Sort::Prose
+        | Sort::Figure
+        | Sort::Nav
+        | Sort::Spelling
+        | Sort::Test
+        | Sort::Lock
+        | Sort::Site
+        | Sort::Generated
+        | Sort::Strings
+        | Sort::Housekeeping => return None,
         _ => {}
     }
     let lower = path.to_lowercase();
@@ -240,6 +433,16 @@ fn risky_path(path: &str) -> Option<String> {
         lower.split('/').rev().skip(1).any(|dir| matches!(dir, "migrations" | "migrate" | "alembic"));
     if migrates || lower.ends_with(".sql") {
         return Some("the database's shape".to_owned());
+    }
+    static INFRASTRUCTURE: Words = Words::of(
+        "policy policies role roles security firewall network networkpolicy acl iam kms secrets rbac",
+    );
+    if paths::is_infrastructure(path)
+        && let Some(word) = name_words(path.rsplit('/').next().unwrap_or(path))
+            .into_iter()
+            .find(|word| INFRASTRUCTURE.contains(word))
+    {
+        return Some(word);
     }
     risky(path)
 }

@@ -2,14 +2,17 @@ use super::*;
 use crate::event::{Change, Event, FileChange, Kind, Person};
 
 mod asked;
+mod ecosystems;
 mod judged;
+mod patches;
+mod phrases;
 
 fn person(association: Option<&str>) -> Person {
     Person { login: "someone".to_owned(), bot: false, association: association.map(str::to_owned) }
 }
 
 fn file(path: &str, additions: u64, deletions: u64) -> FileChange {
-    FileChange { path: path.to_owned(), additions, deletions }
+    FileChange { path: path.to_owned(), additions, deletions, patch: None }
 }
 
 /// A change with these files, by somebody who may write.

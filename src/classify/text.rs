@@ -46,13 +46,29 @@ const STEERING: &[&str] = &[
     "the classifier",
 ];
 
+/// Things that are written as two words, and mean one.
+const COMPOUNDS: [(&str, &str); 7] = [
+    ("release notes", "changelog"),
+    ("release note", "changelog"),
+    ("change log", "changelog"),
+    ("doc comment", "docstring"),
+    ("doc string", "docstring"),
+    ("code of conduct", "documentation"),
+    ("user guide", "guide"),
+];
+
 /// Line starts that pretend to another speaker.
 const SPEAKERS: &[&str] =
     &["system:", "assistant:", "developer:", "[system]", "[internal]", "<system", "### system"];
 
 /// The author's own sentences, in lower case.
 pub(super) fn sentences(text: &str) -> Vec<String> {
-    let own = without_code_spans(&own_lines(text)).to_lowercase();
+    let mut own = without_code_spans(&own_lines(text)).to_lowercase();
+    for (phrase, word) in COMPOUNDS {
+        if own.contains(phrase) {
+            own = own.replace(phrase, word);
+        }
+    }
     let mut found = Vec::new();
     for line in own.lines() {
         let line = line.trim().trim_start_matches(['-', '*', '#', '+', ' ', '\u{2022}']);

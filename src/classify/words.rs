@@ -1,27 +1,33 @@
 //! The words that requests are made of.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 /// A set of words, written with spaces between.
-pub(super) struct Words(&'static str);
+pub(super) struct Words {
+    text: &'static str,
+    set: OnceLock<HashSet<&'static str>>,
+}
 
 impl Words {
     /// The words of `text`.
     pub(super) const fn of(text: &'static str) -> Self {
-        Self(text)
+        Self { text, set: OnceLock::new() }
     }
 
     /// Each of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> {
-        self.0.split_ascii_whitespace()
+        self.text.split_ascii_whitespace()
     }
 
     /// Whether `word` is one of them.
     pub(super) fn contains(&self, word: &str) -> bool {
-        self.iter().any(|known| known == word)
+        self.set.get_or_init(|| self.iter().collect()).contains(word)
     }
 }
 
 /// Verbs that ask for a judgement.
-pub(super) const JUDGE: Words = Words::of(
+pub(super) static JUDGE: Words = Words::of(
     "review re-review rereview check double-check explain summarise summarize list tell look analyse \
      analyze assess audit evaluate inspect investigate verify compare approve confirm critique \
      identify find judge rate diagnose describe walk point flag suggest propose recommend outline \
@@ -30,7 +36,7 @@ pub(super) const JUDGE: Words = Words::of(
 );
 
 /// Verbs that ask for a change.
-pub(super) const CHANGE: Words = Words::of(
+pub(super) static CHANGE: Words = Words::of(
     "fix implement add make change apply address resolve refactor rename remove delete drop replace \
      update write create build move extract port migrate bump upgrade downgrade revert rebase convert \
      handle return use support optimise optimize format reformat lint run push commit finish complete \
@@ -38,32 +44,34 @@ pub(super) const CHANGE: Words = Words::of(
      generate regenerate introduce ensure enable disable set switch bring get polish reword rephrase \
      document translate proofread spellcheck clarify mention expand incorporate modify edit solve \
      repair patch test mock wire hook expose deprecate inline deduplicate unify restore sort guard \
-     throw catch retry cache validate-input reorganise reorganize shorten draft put do work",
+     throw catch retry cache validate-input reorganise reorganize shorten draft put do work backport \
+     cherry-pick undo squash tidy draw sketch silence suppress pin unpin rework redo configure wrap \
+     append insert amend overhaul redesign speed scaffold vendor stub",
 );
 
 /// Verbs whose work is prose, whatever they are about.
-pub(super) const DOCS_VERBS: Words = Words::of("document proofread spellcheck");
+pub(super) static DOCS_VERBS: Words = Words::of("document proofread spellcheck");
 
 /// Verbs about wording: prose, unless the words are ones that a program shows.
-pub(super) const WORDING_VERBS: Words = Words::of("reword rephrase clarify mention translate");
+pub(super) static WORDING_VERBS: Words = Words::of("reword rephrase clarify mention translate");
 
 /// Verbs that make something; of a judgement, they ask for the judgement.
-pub(super) const MAKING: Words =
+pub(super) static MAKING: Words =
     Words::of("write make create add put generate do draft get run complete finish");
 
 /// Verbs that act on what a review said.
-pub(super) const RESPONDING: Words =
+pub(super) static RESPONDING: Words =
     Words::of("address apply resolve incorporate handle fix implement work finish update");
 
 /// Things that are a judgement.
-pub(super) const JUDGEMENTS: Words = Words::of(
+pub(super) static JUDGEMENTS: Words = Words::of(
     "review reviews summary overview list explanation assessment opinion opinions verdict analysis \
      report feedback thoughts critique evaluation recommendation suggestion suggestions findings \
      audit",
 );
 
 /// Things written for people to read.
-pub(super) const DOCS: Words = Words::of(
+pub(super) static DOCS: Words = Words::of(
     "docs doc documentation readme readme.md changelog changelog.md docstring docstrings jsdoc \
      javadoc javadocs rustdoc godoc comment comments typo typos spelling grammar wording prose guide \
      guides tutorial tutorials page pages manual manpage faq howto how-to glossary heading headings \
@@ -72,11 +80,11 @@ pub(super) const DOCS: Words = Words::of(
 );
 
 /// Mistakes in wording, which lie in prose or in what a program shows.
-pub(super) const WORDING: Words =
+pub(super) static WORDING: Words =
     Words::of("typo typos spelling wording grammar misspelling capitalisation punctuation");
 
 /// Things that programs are made of.
-pub(super) const CODE: Words = Words::of(
+pub(super) static CODE: Words = Words::of(
     "code codebase function functions method methods test tests testing bug bugs error errors panic \
      panics parser handler handlers api apis endpoint endpoints class classes implementation ci build \
      builds workflow workflows lint lints linter compile crash crashes regression type types feature \
@@ -91,7 +99,7 @@ pub(super) const CODE: Words = Words::of(
 );
 
 /// Words that end the thing a verb is about.
-pub(super) const BOUNDARIES: Words = Words::of(
+pub(super) static BOUNDARIES: Words = Words::of(
     "in into on to for from with of at under about so that which because where when until as by like \
      instead using via per after before since covering saying is are was isn't doesn't don't match \
      matches around without if while such throughout across within inside based explaining describing \
@@ -99,7 +107,7 @@ pub(super) const BOUNDARIES: Words = Words::of(
 );
 
 /// Words before a request that carry none of its meaning.
-pub(super) const FILLERS: Words = Words::of(
+pub(super) static FILLERS: Words = Words::of(
     "please pls plz kindly now just also then and but so ok okay hey hi hello go ahead can could \
      would will you we should must need needs have to i i'd want like let's lets let us try sure be \
      help me feel free thanks next first second finally instead maybe great cool nice the bot agent \
@@ -107,24 +115,31 @@ pub(super) const FILLERS: Words = Words::of(
 );
 
 /// Words that open a question.
-pub(super) const QUESTIONS: Words = Words::of(
+pub(super) static QUESTIONS: Words = Words::of(
     "why what what's whats how how's is isn't are aren't does doesn't did was were where when which \
      who has any thoughts opinions opinion wdyt shall am feedback whether",
 );
 
 /// Words that turn a request into its opposite.
-pub(super) const NEGATIONS: Words = Words::of("don't dont never not avoid stop without no cannot");
+pub(super) static NEGATIONS: Words = Words::of("don't dont never not avoid stop without no cannot");
 
 /// Parts of an account's or a label's name that mark an agent.
-pub(super) const AGENTS: Words = Words::of(
+pub(super) static AGENTS: Words = Words::of(
     "agent bot ai assistant claude codex copilot gemini cursor devin jules opencode aider openhands \
      swe llm gpt sweep tollgate coderabbitai autopilot",
 );
 
 /// Work that anybody sees through at a glance.
-pub(super) const MECHANICAL: Words = Words::of(
-    "typo typos spelling formatting format reformat whitespace indentation lint lints label labels \
+pub(super) static MECHANICAL: Words = Words::of(
+    "typo typos spelling formatting format formatter reformat rustfmt gofmt clang-format autopep8 \
+     whitespace indentation lint lints linter label labels \
      link links bump lockfile grammar punctuation wording capitalisation comment prettier rebase",
+);
+
+/// Signs that a request shapes the whole rather than a part.
+pub(super) static ARCHITECTURE: Words = Words::of(
+    "architecture redesign re-design rearchitect re-architect overhaul rewrite redesigning codebase \
+     monorepo",
 );
 
 /// Signs of a long text.
@@ -142,135 +157,3 @@ pub(super) const LONG: &[&str] = &[
     "architecture",
     "handbook",
 ];
-
-/// A word stem in another language, and what it stands for.
-pub(super) struct Foreign {
-    /// Verbs of change.
-    pub(super) change: &'static [&'static str],
-    /// Verbs and question words of judgement.
-    pub(super) judge: &'static [&'static str],
-    /// Prose.
-    pub(super) docs: &'static [&'static str],
-}
-
-/// German, French, Spanish, Portuguese, Italian, Chinese, Japanese and Korean stems.
-pub(super) const FOREIGN: Foreign = Foreign {
-    change: &[
-        "beheb",
-        "korrigier",
-        "implementier",
-        "repariere",
-        "ergänz",
-        "aktualisier",
-        "füge ",
-        "schreib",
-        "umsetz",
-        "änder",
-        "entfern",
-        "corrige",
-        "corriger",
-        "ajoute",
-        "implémente",
-        "mets à jour",
-        "mettre à jour",
-        "répare",
-        "écris",
-        "supprime",
-        "arregla",
-        "corrig",
-        "añad",
-        "agreg",
-        "implementa",
-        "actualiza",
-        "escrib",
-        "elimina",
-        "adicion",
-        "atualiz",
-        "conserte",
-        "escreva",
-        "aggiung",
-        "correggi",
-        "aggiorna",
-        "scrivi",
-        "修复",
-        "修正",
-        "实现",
-        "添加",
-        "更新",
-        "修改",
-        "直して",
-        "追加して",
-        "実装",
-        "書いて",
-        "변경",
-        "고쳐",
-        "수정",
-        "추가",
-        "구현",
-    ],
-    judge: &[
-        "überprüf",
-        "prüf",
-        "erklär",
-        "warum",
-        "zusammenfass",
-        "schau",
-        "bewert",
-        "beurteil",
-        "relis",
-        "relire",
-        "explique",
-        "pourquoi",
-        "vérifie",
-        "résume",
-        "revisa",
-        "explica",
-        "por qué",
-        "por que",
-        "resume",
-        "revise",
-        "spiega",
-        "perché",
-        "controlla",
-        "审查",
-        "审核",
-        "解释",
-        "为什么",
-        "检查",
-        "总结",
-        "レビュー",
-        "説明",
-        "なぜ",
-        "確認",
-        "검토",
-        "리뷰",
-        "설명",
-        "왜",
-    ],
-    docs: &[
-        "doku",
-        "rechtschreib",
-        "tippfehler",
-        "kommentar",
-        "readme",
-        "documentation",
-        "coquille",
-        "fautes",
-        "orthographe",
-        "documentación",
-        "errata",
-        "ortograf",
-        "documentação",
-        "documentazione",
-        "refus",
-        "文档",
-        "错别字",
-        "注释",
-        "ドキュメント",
-        "誤字",
-        "コメント",
-        "문서",
-        "오타",
-        "주석",
-    ],
-};

@@ -9,10 +9,11 @@ use crate::cli::Shell;
 use crate::exit;
 use crate::gate;
 use crate::ledger::Balance;
-use crate::ledger::store::{Options, Store, StoreError};
+use crate::ledger::store::StoreError;
 use crate::limits;
 use crate::pipeline::books;
 use crate::pipeline::inputs::Inputs;
+use crate::pipeline::place::Place;
 use crate::report::defuse;
 
 /// Say whether this event's budgets are within their limits; runs no agent.
@@ -33,13 +34,13 @@ pub struct Args {
 ///
 /// # Errors
 /// A [`crate::exit::Failure`] for a budget file, an event or a ledger that cannot be used.
-pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
-    let inputs = Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref())?;
+pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    let inputs =
+        Inputs::gather(shell, args.event.as_deref(), args.budget_file.as_deref(), !args.simulate).await?;
     let class = classify::classify(&inputs.event, &inputs.budget.rules);
-    let workflow = inputs.workflow.as_deref();
-    let limits = limits::apply(&inputs.budget, &inputs.event, workflow, class.task, Timestamp::now());
-    let namespace = args.simulate.then(|| "simulate".to_owned());
-    let balances = match Store::open_existing(&inputs.state, Options { namespace, ..Options::default() }) {
+    let limits = books::limits(shell, &inputs, class.task, Timestamp::now());
+    let place = Place::find(shell, &inputs.budget, &inputs.root, args.simulate)?;
+    let balances = match place.open_existing(args.simulate) {
         Ok(store) => store.balances(&limits.for_ledger()).map_err(books::unavailable)?,
         // No run has spent anything yet.
         Err(StoreError::Missing(_)) => limits.for_ledger().into_iter().map(untouched).collect(),

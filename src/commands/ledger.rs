@@ -18,8 +18,11 @@ use crate::ledger::hold::{Hold, Phase};
 use crate::ledger::store::{HeadProblem, Options, Store, StoreError, Verified};
 use crate::ledger::{Balance, Enforce};
 use crate::money::Usd;
-use crate::pipeline::inputs;
+use crate::pipeline::place::{self, Place};
+use crate::pipeline::{books, inputs};
 use crate::report::defuse;
+use crate::report::spend::exact;
+use crate::report::spend::runs::{Corrections, Passed, Run, Runs};
 
 /// Runs that are shown at most, the newest.
 const RUNS_SHOWN_MAX: usize = 20;
@@ -45,6 +48,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Read everything there is and check it; exit code 6 when it is damaged
     Verify,
+    /// Print every run, one a line, as it stands now
+    Export(ExportArgs),
     /// Give up a live hold that spent nothing
     Void(VoidArgs),
 }
@@ -58,6 +63,26 @@ pub struct ShowArgs {
     /// Show runs from this day on, as in 2026-11-01, or from this instant; without it, of this month
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub since: Option<Timestamp>,
+}
+
+/// What `tollgate ledger export` prints, and how.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+    /// Print runs from this day on, as in 2026-11-01, or from this instant; without it, all of them
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub since: Option<Timestamp>,
+}
+
+/// A form of runs.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// One JSON object a line
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
 }
 
 /// A form of output.
@@ -95,17 +120,22 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 /// A [`crate::exit::Failure`] with exit code 2 where the budget file has to say which ledger and is invalid;
 /// another error where the output cannot be written.
 pub fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
-    let namespace = args.simulate.then(|| "simulate".to_owned());
-    let folder = match &args.ledger {
-        Some(folder) => folder.clone(),
+    let place = match &args.ledger {
+        Some(folder) => Place::File(folder.clone()),
         None => {
             let root = super::top_folder(shell)?;
             let budget = inputs::working_tree_budget(None, &root)?;
-            root.join(budget.ledger.folder())
+            Place::find(shell, &budget, &root, args.simulate)?
         }
     };
-    let options = Options { namespace, ..Options::default() };
-    run_with(&args.command, &folder, options, &mut shell.out, &mut shell.err)
+    match place {
+        Place::File(folder) => {
+            run_with(&args.command, &folder, place::options(args.simulate), &mut shell.out, &mut shell.err)
+        }
+        Place::Git(_) => {
+            run_on(&args.command, place.open_existing(args.simulate), None, &mut shell.out, &mut shell.err)
+        }
+    }
 }
 
 /// As [`run`], on the ledger in this folder. Results go to `out`, messages to `err`.
@@ -120,18 +150,38 @@ pub fn run_with(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let folder = options.namespace.iter().fold(ledger.to_owned(), |folder, name| folder.join(name));
-    let done = Store::open_existing(ledger, options).and_then(|store| match command {
+    run_on(command, Store::open_existing(ledger, options), Some(&folder), out, err)
+}
+
+/// As [`run_with`], on a ledger that was opened. `folder` is where its head can be removed by hand.
+fn run_on(
+    command: &Command,
+    opened: Result<Store, StoreError>,
+    folder: Option<&Path>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let done = opened.and_then(|store| match command {
         Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
-        Command::Verify => store.verify().map(Done::Verified),
+        Command::Verify => Ok(Done::Verified(store.verify()?, root(&store)?)),
         Command::Void(void) => {
             let hold = HoldId::from_text(&void.hold);
             store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
+        }
+        Command::Export(args) => {
+            corrections(&store, args.since).map(|known| Done::Export(store, known, args))
         }
     });
     match done {
         Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
         Ok(Done::Shown(shown, Format::Json)) => writeln!(out, "{:#}", as_json(&shown))?,
-        Ok(Done::Verified(verified)) => return print_verified(&folder, &verified, out, err),
+        Ok(Done::Verified(verified, root)) => {
+            if let Some(root) = root {
+                writeln!(out, "the branch begins with {root}")?;
+            }
+            return print_verified(folder, &verified, out, err);
+        }
+        Ok(Done::Export(store, known, args)) => return export(&store, known, args, out, err),
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
@@ -141,10 +191,70 @@ pub fn run_with(
     Ok(exit::PASS)
 }
 
-enum Done {
+enum Done<'a> {
     Shown(Shown, Format),
-    Verified(Verified),
+    /// With the first commit of a branch.
+    Verified(Verified, Option<String>),
     Voided(HoldId, Usd),
+    Export(Store, Corrections, &'a ExportArgs),
+}
+
+/// What runs were corrected to after they were closed.
+fn corrections(store: &Store, since: Option<Timestamp>) -> Result<Corrections, StoreError> {
+    let mut runs = Runs::default();
+    for event in store.events(since)? {
+        runs.take(event?);
+    }
+    Ok(match runs.finish() {
+        Ok((_, known)) | Err(known) => known,
+    })
+}
+
+/// Prints each run as it is read, in the order in which they were closed, and then those under way.
+fn export(
+    store: &Store,
+    known: Corrections,
+    args: &ExportArgs,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let mut out = io::BufWriter::new(out);
+    if args.format == ExportFormat::Csv {
+        write!(out, "{}", exact::RUNS_HEAD)?;
+    }
+    let mut print = |run: &Run| match args.format {
+        ExportFormat::Jsonl => writeln!(out, "{}", exact::run_json(run)),
+        ExportFormat::Csv => write!(out, "{}", exact::run_csv(run)),
+    };
+    let mut runs = Runs::knowing(known);
+    for event in store.events(args.since).map_err(books::unavailable)? {
+        if let Some(Passed::Run(run)) = runs.take(event.map_err(books::unavailable)?) {
+            print(&run)?;
+        }
+    }
+    match runs.finish() {
+        Ok((live, known)) => {
+            live.iter().try_for_each(&mut print)?;
+            if known.beyond > 0 {
+                writeln!(
+                    err,
+                    "warning: {} corrections are beyond what is followed, and are missing",
+                    known.beyond
+                )?;
+            }
+        }
+        Err(_) => writeln!(err, "warning: runs were corrected while they were read: export them again")?,
+    }
+    out.flush()?;
+    Ok(exit::PASS)
+}
+
+/// The first commit of a ledger on a branch.
+fn root(store: &Store) -> Result<Option<String>, StoreError> {
+    match store {
+        Store::File(_) => Ok(None),
+        Store::Git(git) => git.root(),
+    }
 }
 
 /// What `show` shows.
@@ -177,6 +287,9 @@ fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Resul
         let event = event?;
         if let Kind::Reserve(terms) = event.kind {
             live.insert(event.hold, (event.at, terms));
+            continue;
+        }
+        if let Kind::Refuse(_) = event.kind {
             continue;
         }
         let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));
@@ -316,7 +429,7 @@ fn as_json(shown: &Shown) -> Value {
 }
 
 fn print_verified(
-    folder: &Path,
+    folder: Option<&Path>,
     verified: &Verified,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -336,7 +449,7 @@ fn print_verified(
         writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
     }
     let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
-    let head = folder.join("head.json");
+    let head = folder.unwrap_or(Path::new("")).join("head.json");
     writeln!(
         err,
         "error: {mismatch}\n\nhint: remove `{}`: it is made again from the events",

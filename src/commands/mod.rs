@@ -7,7 +7,10 @@ pub mod gate;
 pub mod init;
 pub mod ledger;
 pub mod meter;
+pub mod plan;
+pub mod preset;
 pub mod prices;
+pub mod report;
 pub mod run;
 pub mod simulate;
 

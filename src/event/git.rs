@@ -4,6 +4,7 @@
 //! pagers and prompts are off, nothing is fetched, and nothing is written.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -100,16 +101,18 @@ pub struct Git {
 }
 
 impl Git {
-    /// Finds git on `PATH`, for use in `dir`. Relative entries of `PATH` are passed over: a repository
-    /// must not bring its own git.
+    /// Finds git on `PATH`, for use in `dir`. Entries of `PATH` that are relative, or lie in the repository
+    /// that `dir` is in or in the runner's workspace, are passed over: a repository must not bring its own git.
     ///
     /// # Errors
     /// [`GitError::NotFound`].
     pub fn find(env: Env<'_>, dir: &Path) -> Result<Self, GitError> {
         let path = env("PATH").unwrap_or_default();
         let name = format!("git{}", std::env::consts::EXE_SUFFIX);
+        let mut inside = vec![enclosing_repository(dir)];
+        inside.extend(env("GITHUB_WORKSPACE").filter(|path| !path.is_empty()).map(PathBuf::from));
         let program = std::env::split_paths(&path)
-            .filter(|entry| entry.is_absolute())
+            .filter(|entry| entry.is_absolute() && !inside.iter().any(|folder| lies_in(entry, folder)))
             .map(|entry| entry.join(&name))
             .find(|candidate| is_executable(candidate))
             .ok_or(GitError::NotFound)?;
@@ -152,6 +155,24 @@ impl Git {
         })
     }
 
+    /// Runs git and returns what it wrote on stdout; `None` where it fails or writes more than `bytes_max`,
+    /// in which case it is ended.
+    #[must_use]
+    pub fn run_at_most<S: AsRef<OsStr>>(&self, args: &[S], bytes_max: usize) -> Option<Vec<u8>> {
+        let mut command = self.command(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut stdout = child.stdout.take()?;
+        let mut output = Vec::new();
+        let read = (&mut stdout).take(bytes_max as u64 + 1).read_to_end(&mut output);
+        if read.is_err() || output.len() > bytes_max {
+            // It may have ended by itself; waiting is what matters, so that nothing is left behind.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        child.wait().ok().filter(std::process::ExitStatus::success).map(|_| output)
+    }
+
     /// Runs git for a one-line answer; `None` where it fails or says nothing.
     #[must_use]
     pub fn line<S: AsRef<OsStr>>(&self, args: &[S]) -> Option<String> {
@@ -161,17 +182,33 @@ impl Git {
     }
 
     fn output<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Output, GitError> {
-        Command::new(&self.program)
+        self.command(args).output().map_err(|error| GitError::Start { program: self.program.clone(), error })
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(OPTIONS)
             .args(args)
             .current_dir(&self.dir)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(FIXED)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| GitError::Start { program: self.program.clone(), error })
+            .stdin(Stdio::null());
+        command
     }
+}
+
+/// The nearest folder around `dir` that holds a repository; `dir` itself where there is none.
+fn enclosing_repository(dir: &Path) -> PathBuf {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let around = dir.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    around.unwrap_or(&dir).to_owned()
+}
+
+fn lies_in(entry: &Path, folder: &Path) -> bool {
+    // A link into the repository is as good as a folder in it.
+    entry.starts_with(folder) || entry.canonicalize().is_ok_and(|entry| entry.starts_with(folder))
 }
 
 #[cfg(unix)]

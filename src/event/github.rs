@@ -41,6 +41,7 @@ pub fn parse(name: &str, payload: &[u8]) -> Result<Event, EventError> {
         }
         Kind::IssueComment => {
             let issue = root.object("issue")?;
+            event.issue = Some(issue.number("number")?);
             if issue.opt("pull_request").is_some() {
                 event.change = Some(commented_pull_request(&issue, &event.default_branch)?);
             }
@@ -52,6 +53,7 @@ pub fn parse(name: &str, payload: &[u8]) -> Result<Event, EventError> {
         }
         Kind::Push => event.change = push(&root, &event)?,
         Kind::MergeGroup => event.change = Some(merge_group(&root)?),
+        Kind::WorkflowRun => event.change = Some(workflow_run(&root, &event)?),
         Kind::Schedule | Kind::Local => {}
     }
     Ok(event)
@@ -70,6 +72,8 @@ pub fn guess(payload: &[u8], preferred: Option<&str>) -> Result<String, EventErr
         &["pull_request_review_comment"]
     } else if has("pull_request") && !has("review") {
         &["pull_request", "pull_request_target"]
+    } else if has("workflow_run") {
+        &["workflow_run"]
     } else if has("merge_group") {
         &["merge_group"]
     } else if has("schedule") {
@@ -105,6 +109,7 @@ fn base(kind: Kind, root: &At<'_>) -> Result<Event, EventError> {
         public: repository.as_ref().is_none_or(is_public),
         actor: root.opt("sender").map(|sender| person(&sender, None)).unwrap_or_default(),
         change: None,
+        issue: None,
         comment: None,
         inputs: BTreeMap::new(),
     })
@@ -254,6 +259,38 @@ fn merge_group(root: &At<'_>) -> Result<Change, EventError> {
         base: branch_of(group.text("base_ref")?),
         base_sha: group.text("base_sha")?,
         head_sha: group.text("head_sha")?,
+        ..Change::default()
+    })
+}
+
+/// The change that another workflow has run for. Only ids are taken from it: the run that they are about was
+/// in the hands of whoever made the change, and the payload names a pull request only where its branch is in
+/// this repository. It counts only where its head is the commit that was run, and even then it is for the
+/// API to confirm.
+fn workflow_run(root: &At<'_>, event: &Event) -> Result<Change, EventError> {
+    let run = root.object("workflow_run")?;
+    let head_sha = run.text("head_sha")?;
+    let head_of = |pr: &At<'_>| pr.opt("head").and_then(|head| head.text_opt("sha"));
+    let pull_requests = run.items("pull_requests");
+    let mut fitting = pull_requests.iter().filter(|pr| head_of(pr).as_deref() == Some(&head_sha));
+    let pull_request = match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    };
+    let base = pull_request.and_then(|pr| pr.opt("base"));
+    let login = run.opt("actor").map(|actor| actor.text_or_empty("login")).unwrap_or_default();
+    let of_run = run.opt("head_repository").and_then(|repository| repository.number_opt("id"));
+    Ok(Change {
+        number: pull_request.and_then(|pr| pr.number_opt("number")),
+        author: Person { bot: login.ends_with("[bot]"), login, association: Some("NONE".to_owned()) },
+        branch: run.text_opt("head_branch").unwrap_or_default(),
+        base: base
+            .as_ref()
+            .and_then(|base| base.text_opt("ref"))
+            .unwrap_or_else(|| event.default_branch.clone()),
+        base_sha: base.and_then(|base| base.text_opt("sha")).unwrap_or_default(),
+        head_sha,
+        fork: of_run.is_none() || of_run != event.repository_id,
         ..Change::default()
     })
 }

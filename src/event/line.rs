@@ -4,7 +4,9 @@
 use serde_json::Value;
 
 use super::json::{At, cut};
-use super::{Change, Event, EventError, FILES_MAX, FileChange, Kind, Person};
+use super::{
+    Change, Event, EventError, FILES_MAX, FileChange, Kind, PATCH_BYTES_MAX, PATCHES_BYTES_MAX, Person,
+};
 
 /// The line's `id`, and its event.
 ///
@@ -40,6 +42,7 @@ pub fn parse(text: &str) -> Result<(String, Event), EventError> {
         default_branch: "main".to_owned(),
         public: true,
         change: Some(change(&root)?),
+        issue: None,
         comment: root.text_opt("comment").map(|text| (text, actor.clone())),
         actor,
         inputs,
@@ -47,16 +50,25 @@ pub fn parse(text: &str) -> Result<(String, Event), EventError> {
     Ok((id, event))
 }
 
+fn patch(file: &At<'_>, room: &mut usize) -> Option<String> {
+    let patch =
+        file.value().get("patch")?.as_str().filter(|patch| patch.len() <= PATCH_BYTES_MAX.min(*room))?;
+    *room -= patch.len();
+    Some(patch.to_owned())
+}
+
 fn change(root: &At<'_>) -> Result<Change, EventError> {
     if root.opt("files").is_none() {
         return Err(root.missing("array", "files"));
     }
     let mut files = Vec::new();
+    let mut room = PATCHES_BYTES_MAX;
     for file in root.items("files").iter().take(FILES_MAX) {
         files.push(FileChange {
             path: file.text("path")?,
             additions: file.number_opt("additions").unwrap_or(0),
             deletions: file.number_opt("deletions").unwrap_or(0),
+            patch: patch(file, &mut room),
         });
     }
     let sum = |count: fn(&FileChange) -> u64| files.iter().map(count).sum::<u64>();

@@ -5,7 +5,7 @@
 
 use super::git::{Git, GitError};
 use super::json::cut;
-use super::{Change, Event, FILES_MAX, FileChange, Kind, Person};
+use super::{Change, Event, FILES_MAX, FileChange, Kind, PATCH_BYTES_MAX, PATCHES_BYTES_MAX, Person};
 
 /// The most commits whose messages go into the body.
 const COMMITS_MAX: usize = 50;
@@ -236,7 +236,46 @@ fn files(git: &Git, from: &str, to: &str) -> Result<Files, GitError> {
     const DIFF: [&str; 7] = ["diff", "--numstat", "-z", "-M", "--no-color", "--no-ext-diff", "--no-textconv"];
     let mut args = DIFF.to_vec();
     args.extend(["--ignore-submodules=none", from, to, "--"]);
-    Ok(parse_numstat(&git.run(&args)?))
+    let mut found = parse_numstat(&git.run(&args)?);
+    add_patches(git, from, to, &mut found);
+    Ok(found)
+}
+
+/// More changed lines than this in all, and the patches are not asked for.
+const PATCHED_LINES_MAX: u64 = 5_000;
+/// More changed files than this, and the patches are not asked for.
+const PATCHED_FILES_MAX: u64 = 200;
+
+/// Puts the patches of a change of modest size beside its files, with enough lines around them to see
+/// where comments begin. Best effort: without them less is known.
+fn add_patches(git: &Git, from: &str, to: &str, found: &mut Files) {
+    let lines = found.additions.saturating_add(found.deletions);
+    if lines == 0 || lines > PATCHED_LINES_MAX || found.total > PATCHED_FILES_MAX {
+        return;
+    }
+    const DIFF: [&str; 8] = [
+        "diff",
+        "-U20",
+        "-M",
+        "--no-color",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--no-prefix",
+        "--ignore-submodules=all",
+    ];
+    let args = [&DIFF[..], &[from, to, "--"]].concat();
+    let Some(output) = git.run_at_most(&args, PATCHES_BYTES_MAX) else { return };
+    for section in String::from_utf8_lossy(&output).split("\ndiff --git ") {
+        let Some(hunks) = section.find("\n@@").map(|at| &section[at + 1..]) else { continue };
+        let head = &section[..section.len() - hunks.len()];
+        let named =
+            |mark: &str| head.lines().find_map(|line| Some(line.strip_prefix(mark)?.trim_end_matches('\t')));
+        let path = named("+++ ").filter(|path| *path != "/dev/null").or_else(|| named("--- "));
+        let file = path.and_then(|path| found.files.iter_mut().find(|file| file.path == path));
+        if let Some(file) = file.filter(|_| hunks.len() <= PATCH_BYTES_MAX) {
+            file.patch = Some(hunks.to_owned());
+        }
+    }
 }
 
 /// Reads `git diff --numstat -z`: `added TAB deleted TAB path NUL`, or for a rename an empty path and
@@ -257,6 +296,7 @@ fn parse_numstat(output: &[u8]) -> Files {
             path: String::from_utf8_lossy(path).into_owned(),
             additions: count(added),
             deletions: count(deleted),
+            patch: None,
         };
         found.total += 1;
         found.additions = found.additions.saturating_add(file.additions);

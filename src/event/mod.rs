@@ -116,13 +116,15 @@ pub enum Kind {
     Push,
     /// `merge_group`
     MergeGroup,
+    /// `workflow_run`
+    WorkflowRun,
     /// No forge: the repository that tollgate was started in.
     Local,
 }
 
 impl Kind {
     /// Every event of GitHub that is understood, with its name there.
-    pub const GITHUB: [(&'static str, Kind); 8] = [
+    pub const GITHUB: [(&'static str, Kind); 9] = [
         ("pull_request", Kind::PullRequest),
         ("pull_request_target", Kind::PullRequestTarget),
         ("issue_comment", Kind::IssueComment),
@@ -131,6 +133,7 @@ impl Kind {
         ("schedule", Kind::Schedule),
         ("push", Kind::Push),
         ("merge_group", Kind::MergeGroup),
+        ("workflow_run", Kind::WorkflowRun),
     ];
 
     /// The event's name at GitHub, or `local`.
@@ -140,8 +143,14 @@ impl Kind {
     }
 }
 
+/// The longest patch kept of a file, in bytes. A longer one is left out rather than cut.
+pub const PATCH_BYTES_MAX: usize = 128 * 1024;
+
+/// The most bytes of patches kept of a change.
+pub const PATCHES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A changed file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileChange {
     /// Its path.
     pub path: String,
@@ -149,6 +158,9 @@ pub struct FileChange {
     pub additions: u64,
     /// Lines deleted.
     pub deletions: u64,
+    /// Its hunks as a unified diff, with or without the header; `None` where they are not known or longer
+    /// than [`PATCH_BYTES_MAX`].
+    pub patch: Option<String>,
 }
 
 /// The change at hand: a pull request, a pushed range, or the local branch.
@@ -205,6 +217,8 @@ pub struct Event {
     pub actor: Person,
     /// The change, where there is one.
     pub change: Option<Change>,
+    /// The issue or pull request that was commented on, where the event is a comment.
+    pub issue: Option<u64>,
     /// The comment, its text and its author, where the event is one.
     pub comment: Option<(String, Person)>,
     /// Inputs of a dispatch.

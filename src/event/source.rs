@@ -97,6 +97,7 @@ impl Event {
             public: false,
             actor: Person::default(),
             change: None,
+            issue: None,
             comment: None,
             inputs: BTreeMap::new(),
         }

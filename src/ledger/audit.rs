@@ -138,6 +138,7 @@ impl Audit {
             Kind::Reserve(terms) => self.open(event, terms)?,
             Kind::Settle(_) | Kind::Void(_) | Kind::Expire(_) => self.close(event)?,
             Kind::Adjust(_) => self.adjust(event)?,
+            Kind::Refuse(_) => {}
         }
         self.seq = event.seq;
         self.first_at.get_or_insert(event.at);
@@ -149,6 +150,9 @@ impl Audit {
     fn open(&mut self, event: &Event, terms: &Reserve) -> Result<(), Discord> {
         if self.index.contains_key(&event.hold) {
             return Err(Discord::hold(&event.hold, "was granted before"));
+        }
+        if let Some(why) = terms.lift.as_ref().and_then(|lift| lift.wrong(&terms.limits, event.at)) {
+            return Err(Discord::hold(&event.hold, &why));
         }
         for limit in terms.limits.iter().filter(|limit| limit.enforce == Enforce::Hard) {
             let left = limit.usd.minus_or_zero(self.taken(limit, event.at));

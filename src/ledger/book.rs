@@ -313,6 +313,7 @@ impl Book {
                 }
                 self.charge(&body.of, body.delta);
             }
+            Kind::Refuse(_) => {}
         }
         self.seq = event.seq;
         self.at = Some(event.at);

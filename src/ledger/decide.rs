@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, LIVE_MAX};
-use super::event::{Adjust, Cut, Expire, Kind, Reserve, Settle, Void};
+use super::event::{Adjust, Cut, Expire, Kind, Refuse, Reserve, Settle, Void};
 use super::hold::{Hold, Phase};
 use super::{Answer, Balance, Enforce, Limit, Request, Spend};
 use crate::id::HoldId;
@@ -188,6 +188,7 @@ pub fn reserve(
         purses: request.purses.clone(),
         limits: request.limits.clone(),
         about: request.about.clone(),
+        lift: request.lift.clone().map(Box::new),
     };
     let answer = Answer::Granted { cap, cut_by: cut.map(|(_, balance)| balance.clone()) };
     let draft = Draft { hold: request.hold.clone(), kind: Kind::Reserve(terms) };
@@ -203,6 +204,7 @@ fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
         ("the purses", terms.purses == request.purses),
         ("the limits", terms.limits == request.limits),
         ("what the run is", terms.about == request.about),
+        ("the override", terms.lift.as_deref() == request.lift.as_ref()),
     ];
     if terms.claim != request.claim {
         return Err(Refusal::InUse { hold: hold.id.clone(), since: hold.reserved });
@@ -248,10 +250,30 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
             return Err(Refusal::WindowOver { at, per, purse });
         }
     }
+    if let Some(why) = request.lift.as_ref().and_then(|lift| lift.wrong(&request.limits, at)) {
+        return Err(Refusal::Nonsense(format!("hold `{}` {why}", request.hold)));
+    }
     if request.expires <= at {
         return Err(Refusal::LeaseOver { hold: request.hold.clone(), expires: request.expires, at });
     }
     Ok(())
+}
+
+/// The record of a run that was not started because `by` had too little left: for reports only.
+///
+/// # Errors
+/// When the request contradicts itself or the clock.
+pub fn refuse(request: &Request, by: &Balance, at: Timestamp) -> Result<Draft, Refusal> {
+    check(request, at)?;
+    let body = Refuse {
+        least: request.least,
+        by: by.limit.clone(),
+        settled: by.settled,
+        held: by.held,
+        purses: request.purses.clone(),
+        about: request.about.clone(),
+    };
+    Ok(Draft { hold: request.hold.clone(), kind: Kind::Refuse(body) })
 }
 
 /// The run of a hold is over and says what it spent.
@@ -262,12 +284,21 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
 /// # Errors
 /// When the hold was settled at another amount.
 pub fn settle(hold: &Hold, spend: &Spend) -> Result<Option<Draft>, Refusal> {
+    settle_as(hold, spend, None)
+}
+
+/// As [`settle`], with a word for how the run ended.
+///
+/// # Errors
+/// When the hold was settled at another amount.
+pub fn settle_as(hold: &Hold, spend: &Spend, outcome: Option<&str>) -> Result<Option<Draft>, Refusal> {
     check_spend(spend)?;
     let kind = match hold.phase {
         Phase::Held => Kind::Settle(Settle {
             spend: spend.clone(),
             overrun: spend.usd > hold.terms.cap,
             of: hold.origin(),
+            outcome: outcome.map(str::to_owned),
         }),
         _ if hold.spend == *spend => return Ok(None),
         Phase::Expired | Phase::Voided if !hold.adjusted => {

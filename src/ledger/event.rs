@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::{About, Limit, Spend};
+use super::{About, Lift, Limit, Spend};
 use crate::id::{HoldId, hex};
 use crate::money::Usd;
 
@@ -76,6 +76,8 @@ pub enum Kind {
     Expire(Expire),
     /// Evidence came after it was closed.
     Adjust(Adjust),
+    /// It was never granted: a limit had too little left. Money takes no notice.
+    Refuse(Refuse),
 }
 
 impl Kind {
@@ -88,6 +90,7 @@ impl Kind {
             Kind::Void(_) => "void",
             Kind::Expire(_) => "expire",
             Kind::Adjust(_) => "adjust",
+            Kind::Refuse(_) => "refuse",
         }
     }
 }
@@ -113,6 +116,10 @@ pub struct Reserve {
     pub limits: Vec<Limit>,
     /// What the run is.
     pub about: About,
+    /// The override that its limits were raised by. A reader that does not know the field reads the limits
+    /// as they were raised, and comes to the same balances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lift: Option<Box<Lift>>,
 }
 
 /// The limit that cut a cap, as it stood then.
@@ -144,6 +151,10 @@ pub struct Settle {
     pub overrun: bool,
     /// Whose spend it is.
     pub of: Origin,
+    /// How the run ended, in the words of the step outputs; `None` where nobody said. For reports, so a
+    /// word that this version does not know is no damage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 /// A hold that was given up.
@@ -177,6 +188,23 @@ pub struct Adjust {
     pub evidence: String,
     /// Whose spend it is.
     pub of: Origin,
+}
+
+/// A run that was not started, because a limit had too little left for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refuse {
+    /// The least that was worth having.
+    pub least: Usd,
+    /// The limit that refused it.
+    pub by: Limit,
+    /// What was settled on it.
+    pub settled: Usd,
+    /// What was held on it.
+    pub held: Usd,
+    /// Every purse that its spend would have belonged to.
+    pub purses: Vec<String>,
+    /// What the run would have been.
+    pub about: About,
 }
 
 /// An event with its place in the chain.
@@ -278,6 +306,7 @@ pub fn encode(event: &Event, prev: &LineHash) -> Result<String, TooLarge> {
         Kind::Void(body) => serde_json::value::to_raw_value(body),
         Kind::Expire(body) => serde_json::value::to_raw_value(body),
         Kind::Adjust(body) => serde_json::value::to_raw_value(body),
+        Kind::Refuse(body) => serde_json::value::to_raw_value(body),
     }
     .expect("structs of strings and integers have a JSON form");
     let written = Written {
@@ -319,6 +348,7 @@ pub fn decode(line: &[u8]) -> Result<Line, LineError> {
         "void" => Kind::Void(serde_json::from_str(body).map_err(malformed)?),
         "expire" => Kind::Expire(serde_json::from_str(body).map_err(malformed)?),
         "adjust" => Kind::Adjust(serde_json::from_str(body).map_err(malformed)?),
+        "refuse" => Kind::Refuse(serde_json::from_str(body).map_err(malformed)?),
         _ => return Err(LineError::UnknownType(read.t)),
     };
     let event = Event { seq: read.seq, at: read.at, hold: read.hold, kind };

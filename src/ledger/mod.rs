@@ -106,6 +106,41 @@ pub struct Request {
     pub expires: Timestamp,
     /// What the run is, for reports: task, tier, model, actor, event. Never text an agent wrote.
     pub about: About,
+    /// The override by which every limit above is larger than its budget.
+    pub lift: Option<Lift>,
+}
+
+/// An override: somebody who may let a run spend more than its budgets allow, until an instant.
+///
+/// The limits of a hold that has one are written as they were raised; less its amount they are what the
+/// budgets say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lift {
+    /// By how much every limit is raised.
+    pub usd: Usd,
+    /// The label that says so.
+    pub label: String,
+    /// Who set it.
+    pub by: String,
+    /// When.
+    pub set: Timestamp,
+    /// The first instant at which it does not count any more.
+    pub expires: Timestamp,
+}
+
+impl Lift {
+    /// Why a hold on these limits cannot be granted under it at `at`, in words that follow the hold's name.
+    pub(crate) fn wrong(&self, limits: &[Limit], at: Timestamp) -> Option<String> {
+        let Self { usd, label, expires, .. } = self;
+        if at >= *expires {
+            return Some(format!("counts on the override `{label}`, which was over at {expires}"));
+        }
+        let small = limits.iter().find(|limit| *usd <= Usd::ZERO || limit.usd < *usd);
+        let Limit { purse, usd: most, .. } = small?;
+        Some(format!(
+            "has a limit of ${most} on `{purse}`, which the override `{label}` cannot have raised by ${usd}"
+        ))
+    }
 }
 
 /// What a run is, for reports.
@@ -123,6 +158,12 @@ pub struct About {
     pub pr: Option<u64>,
     /// The workflow's file.
     pub workflow: Option<String>,
+    /// The stakes; empty where they were not recorded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stakes: String,
+    /// The commit that the budget file was read at; nothing where it was read from a working tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
 }
 
 /// The ledger's answer to a [`Request`].

@@ -1,37 +1,40 @@
 //! The run's dealings with the ledger: what dead runs left, the hold, the settlement.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::folder::{self, DeadRun};
+use super::inputs::Inputs;
+use super::place::{self, Place, SIMULATED};
 use crate::classify::Class;
 use crate::cli::Shell;
 use crate::event::Event;
 use crate::exit::Failure;
 use crate::id::RunKey;
-use crate::ledger::store::{Options, Store, StoreError};
-use crate::ledger::{About, ModelSpend, Request, Spend};
-use crate::limits::Limits;
+use crate::ledger::store::{Store, StoreError};
+use crate::ledger::{About, Balance, ModelSpend, Request, Spend};
+use crate::limits::{self, Limits};
 use crate::meter::{Totals, journal};
 use crate::money::Usd;
 use crate::route::Route;
+use crate::task::Task;
 
+/// Digits of a matrix's digest in a hold's key.
+const MATRIX_DIGITS: usize = 12;
 /// How long a hold outlives its run's time limit: time to drain, to settle, and to be late.
 const LEASE_MARGIN: Duration = Duration::from_secs(15 * 60);
-/// The namespace of simulated runs: play money never touches the real books.
-const SIMULATED: &str = "simulate";
-
 /// Opens the ledger, and settles what runs that died before they settled have left.
 ///
 /// # Errors
 /// When the ledger cannot be used, as a [`Failure`] with exit code 6.
-pub fn open(state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<Store> {
-    let namespace = simulate.then(|| SIMULATED.to_owned());
-    let options = Options { namespace, ..Options::default() };
-    let store = Store::open(state, options).map_err(unavailable)?;
+pub fn open(place: Place, state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<Store> {
+    let store = place.open(simulate).map_err(unavailable)?;
     for dead in folder::dead_runs(&runs(state, simulate))? {
         let note = settle_dead(&store, dead, simulate)?;
         writeln!(shell.err, "note: {note}")?;
@@ -46,6 +49,18 @@ pub fn open(state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<S
 #[must_use]
 pub fn runs(state: &Path, simulate: bool) -> std::path::PathBuf {
     if simulate { state.join(SIMULATED) } else { state.to_owned() }
+}
+
+/// The limits that apply, with the purses that the ledger knows them by.
+#[must_use]
+pub fn limits(shell: &Shell, inputs: &Inputs, task: Task, now: Timestamp) -> Limits {
+    let Inputs { budget, event, workflow, .. } = inputs;
+    let limits = limits::apply(budget, event, workflow.as_deref(), task, now);
+    if !budget.ledger.is_shared() {
+        return limits;
+    }
+    let repository = place::repository_key(shell, &event.repository, event.repository_id);
+    limits.on_shared_ledger(&repository, event)
 }
 
 /// The ledger failed: a [`Failure`] with exit code 6.
@@ -137,21 +152,110 @@ pub fn request(
             actor: event.actor.login.clone(),
             pr: event.change.as_ref().and_then(|change| change.number),
             workflow: workflow.map(str::to_owned),
+            stakes: class.stakes.to_string(),
+            budget: None,
         },
+        lift: limits.lift.clone(),
     }
+}
+
+/// Records on the ledger that a run was not started, because `by` has too little left.
+///
+/// # Errors
+/// When the ledger does not take it.
+pub fn note_refusal(
+    store: &Store,
+    shell: &Shell,
+    inputs: &Inputs,
+    class: &Class,
+    limits: &Limits,
+    by: &Balance,
+) -> Result<(), StoreError> {
+    let tier = inputs.budget.tasks.tier(class.task, class.stakes);
+    let caps = inputs.budget.tiers.get(tier);
+    let route = Route {
+        tier,
+        asked: tier,
+        model: caps.model.clone(),
+        cap: caps.max_usd,
+        fresh_tokens: caps.max_tokens,
+        timeout: caps.timeout,
+        reason: String::new(),
+    };
+    // A key of its own: it never becomes a hold.
+    let key = key(shell, &inputs.event, &crate::id::random_hex(8));
+    let (least, workflow) = (inputs.budget.on.min_run_usd, inputs.workflow.as_deref());
+    store.refuse(&request(&key, &route, least, limits, &inputs.event, class, workflow), by)
 }
 
 /// The identity of this run.
 #[must_use]
 pub fn key(shell: &Shell, event: &Event, nonce: &str) -> RunKey {
     let var = |name: &str, otherwise: &str| shell.var(name).unwrap_or(otherwise).to_owned();
-    let host = shell.var("GITHUB_SERVER_URL").map_or("local", |url| url.rsplit('/').next().unwrap_or(url));
     RunKey {
-        host: host.to_owned(),
+        host: place::host(shell).to_owned(),
         repository: event.repository_id.map_or_else(|| event.repository.clone(), |id| id.to_string()),
         run: var("GITHUB_RUN_ID", "local"),
         attempt: shell.var("GITHUB_RUN_ATTEMPT").and_then(|text| text.parse().ok()).unwrap_or(1),
-        job: var("GITHUB_JOB", "local"),
+        job: job(&var("GITHUB_JOB", "local"), shell.var("TOLLGATE_MATRIX")),
         nonce: nonce.to_owned(),
+    }
+}
+
+/// A job, with a digest of its matrix values where it has any: all legs of a matrix have one name.
+fn job(name: &str, matrix: Option<&str>) -> String {
+    let text = matrix.map(str::trim).filter(|text| !matches!(*text, "" | "null" | "{}"));
+    let Some(text) = text else { return name.to_owned() };
+    // The same values in another layout are the same leg.
+    let text = serde_json::from_str(text).map_or_else(|_| text.to_owned(), |value: Value| sorted(&value));
+    let digest = crate::id::hex(&Sha256::digest(text.as_bytes()));
+    format!("{name}.{}", &digest[..MATRIX_DIGITS])
+}
+
+/// JSON with its keys in order.
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<&String, String> =
+                map.iter().map(|(key, value)| (key, sorted(value))).collect();
+            format!("{ordered:?}")
+        }
+        Value::Array(items) => format!("{:?}", items.iter().map(sorted).collect::<Vec<_>>()),
+        plain => plain.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+
+    fn shell(env: &[(&str, &str)]) -> Shell {
+        let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Shell { env, out: Box::new(std::io::sink()), err: Box::new(std::io::sink()) }
+    }
+
+    fn hold(env: &[(&str, &str)], nonce: &str) -> String {
+        let mut event = Event::bare(Kind::PullRequest, "acme/widgets");
+        event.repository_id = Some(5);
+        let always =
+            [("GITHUB_SERVER_URL", "https://ghe.example/"), ("GITHUB_RUN_ID", "77"), ("GITHUB_JOB", "test")];
+        let all: Vec<_> = always.iter().chain(env).copied().collect();
+        key(&shell(&all), &event, nonce).hold_id().to_string()
+    }
+
+    #[test]
+    fn whatever_spends_its_own_money_has_a_hold_of_its_own() {
+        let leg = |matrix| hold(&[("TOLLGATE_MATRIX", matrix), ("GITHUB_RUN_ATTEMPT", "1")], "n");
+        assert_eq!(hold(&[], "n"), "ghe.example/5/77/1/test/n");
+        assert_eq!(leg("null"), hold(&[("GITHUB_RUN_ATTEMPT", "1")], "n"), "no matrix is no leg");
+        let (one, other) = (leg(r#"{"os":"linux","v":[1,2]}"#), leg(r#"{"os":"mac","v":[1,2]}"#));
+        assert!(one.starts_with("ghe.example/5/77/1/test."), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(one, leg("{ \"v\": [1, 2],\n \"os\": \"linux\" }"), "the layout does not matter");
+        assert_ne!(leg("[1]"), leg("[\"1\"]"));
+        assert_ne!(hold(&[], "n"), hold(&[], "m"), "two runs in one step");
+        assert_ne!(hold(&[], "n"), hold(&[("GITHUB_RUN_ATTEMPT", "2")], "n"), "a re-run");
+        assert_eq!(hold(&[], "n"), hold(&[], "n"), "a retry of the same attempt");
     }
 }

@@ -11,20 +11,24 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::inputs::Inputs;
-use super::{Story, books, folder};
-use crate::agent::patch::{Baseline, PatchOutcome};
-use crate::agent::preset::find_program;
-use crate::budget::{Deliver, Mode};
+use super::voice::{Name, Poster, Voice};
+use super::work::Saved;
+use super::{Story, books, folder, forge, siblings, webhook};
+use crate::budget::{CommentShow, CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::Gate;
+use crate::id::HoldId;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::meter::Totals;
 use crate::money::Usd;
+use crate::outcome::{Outcome, Verdict};
 use crate::price::Table;
+use crate::report::around::{Around, Sibling};
+use crate::report::running::Started;
 use crate::report::{
     BudgetState, Files, PurseTotal, Run, Served, annotations, comment, defuse, json, logline, outputs,
     summary, terminal,
@@ -32,8 +36,8 @@ use crate::report::{
 use crate::route::Route;
 use crate::savings::Savings;
 
-/// Which of several comments on a pull request this is.
-const COMMENT_KEY: &str = "default";
+/// How long the pull request's head is asked for once more.
+const HEAD_WAIT: Duration = Duration::from_secs(5);
 
 /// Says what is about to happen.
 ///
@@ -71,73 +75,6 @@ pub(super) fn announce(
     Ok(())
 }
 
-/// Notes the working tree as it is before the agent starts.
-pub(super) async fn before(inputs: &Inputs, shell: &Shell, folder: &Path) -> Result<Baseline, PatchOutcome> {
-    let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
-    match find_program("git", &path) {
-        Some(git) => Baseline::take(&git, &inputs.root, folder).await,
-        None => Err(PatchOutcome::NotARepository),
-    }
-}
-
-/// What the agent left behind.
-#[derive(Debug, Default)]
-pub(super) struct Saved {
-    /// Its last text.
-    pub(super) text: Option<String>,
-    /// Where that is.
-    pub(super) result: Option<PathBuf>,
-    /// Where its work is.
-    pub(super) patch: Option<PathBuf>,
-    /// What is worth knowing of it.
-    pub(super) notes: Vec<String>,
-}
-
-/// Saves the agent's last text and its uncommitted work in the run's folder.
-pub(super) async fn save(
-    story: &Story<'_>,
-    text: Option<String>,
-    baseline: Result<Baseline, PatchOutcome>,
-    run_folder: &Path,
-) -> Saved {
-    let mut saved = Saved::default();
-    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-        let path = run_folder.join("result.md");
-        match folder::write(&path, text.as_bytes()) {
-            Ok(()) => saved.result = Some(path),
-            Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
-        }
-        saved.text = Some(text);
-    }
-    let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
-    // The built-in agent writes nothing: what differs is its user's own.
-    if deliver == Some(&Deliver::Off) || story.request.simulate {
-        return saved;
-    }
-    let baseline_was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
-    let outcome = match baseline {
-        Ok(baseline) => baseline.save().await,
-        Err(outcome) => outcome,
-    };
-    match outcome {
-        PatchOutcome::Saved { path, .. } => {
-            if baseline_was_dirty {
-                let note =
-                    "the working tree had changes before the agent started, and partial.patch holds them too";
-                saved.notes.push(note.to_owned());
-            }
-            saved.patch = Some(path);
-        }
-        PatchOutcome::TooLarge { list, files } => saved.notes.push(format!(
-            "the agent's work is too large for a patch; its {files} files are listed in {}",
-            list.display()
-        )),
-        PatchOutcome::Failed(why) => saved.notes.push(format!("the agent's work could not be saved: {why}")),
-        PatchOutcome::Nothing | PatchOutcome::NotARepository => {}
-    }
-    saved
-}
-
 /// Budgets with their names.
 #[must_use]
 pub(super) fn budget_states(balances: &[Balance]) -> Vec<BudgetState> {
@@ -165,6 +102,8 @@ pub(super) struct Facts {
     pub(super) saved: Saved,
     /// The run's folder.
     pub(super) folder: Option<PathBuf>,
+    /// What is known around the run.
+    pub(super) around: Around,
 }
 
 /// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
@@ -173,11 +112,28 @@ pub(super) struct Facts {
 ///
 /// # Errors
 /// When the verdict passes, and a result cannot be written.
-pub(super) fn report(story: &Story<'_>, gate: &Gate, facts: Facts, shell: &mut Shell) -> anyhow::Result<u8> {
+pub(super) async fn report(
+    story: &Story<'_>,
+    gate: &Gate,
+    mut facts: Facts,
+    voice: Option<Voice>,
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let hurried = gate.outcome == Outcome::Cancelled;
+    let (poster, stuck) = match voice {
+        Some(voice) => voice.end(hurried).await,
+        None => (Poster::of(story.inputs), None),
+    };
+    if !hurried {
+        facts.around.remarks.extend(moved_on(story).await);
+    }
     let run = run_of(story, gate, facts);
     let files = files(story, &run);
     let on_actions = if story.inputs.on_actions { on_actions(&run, shell) } else { Ok(()) };
-    let streams = streams(&run, shell);
+    let name = Name::of(story.inputs, run.served.as_ref().map(|served| served.hold.as_str()), shell);
+    let text = comment::render(&run, &name.key, &name.run);
+    let streams = streams(&run, &text, shell);
+    tell(story, &run, poster, stuck, &text, shell).await?;
     // Each is tried, whatever becomes of the others.
     let unwritten = [files, on_actions, streams].into_iter().find_map(Result::err);
     match unwritten {
@@ -206,11 +162,111 @@ fn files(story: &Story<'_>, run: &Run) -> anyhow::Result<()> {
     asked
 }
 
-fn streams(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
-    let run_id = run.served.as_ref().map_or("none", |served| served.hold.as_str());
+/// Tells the webhooks and the pull request. What they do not take is a warning.
+async fn tell(
+    story: &Story<'_>,
+    run: &Run,
+    poster: Option<Poster>,
+    stuck: Option<String>,
+    text: &str,
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    let policy = &story.inputs.budget.comment;
+    let remarkable = run.gate.verdict != Verdict::Pass;
+    let speak = match policy.only_when {
+        CommentWhen::Always => true,
+        CommentWhen::Spent => remarkable || run.totals.settled > Usd::ZERO,
+        CommentWhen::Alert => {
+            remarkable || !run.around.alerts.is_empty() || story.inputs.known.lift.is_some()
+        }
+    };
+    let hurried = run.gate.outcome == Outcome::Cancelled;
+    let number = poster.as_ref().map(Poster::number);
+    let wrong = match poster {
+        Some(poster) => poster.conclude(text, speak, hurried).await,
+        None => stuck,
+    };
+    if let Some(why) = wrong {
+        let on = number.map_or(String::new(), |number| format!(" on #{number}"));
+        writeln!(shell.err, "warning: the comment{on} could not be brought up to date: {why}")?;
+    }
+    if !story.request.simulate && !hurried {
+        let about = webhook::About { repository: run.repository.clone(), page: page(shell) };
+        for wrong in webhook::tell(&story.inputs.budget.webhooks, &run.around.alerts, &about, shell).await {
+            writeln!(shell.err, "warning: {wrong}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The workflow run's page.
+fn page(shell: &Shell) -> Option<String> {
+    let (server, repository) = (shell.var("GITHUB_SERVER_URL")?, shell.var("GITHUB_REPOSITORY")?);
+    Some(format!("{server}/{repository}/actions/runs/{}", shell.var("GITHUB_RUN_ID")?))
+}
+
+/// What is said where the pull request's head is another commit by now.
+async fn moved_on(story: &Story<'_>) -> Option<String> {
+    let known = &story.inputs.known;
+    let (forge, commit) = (known.forge.as_ref()?, known.commit.as_ref()?);
+    let number = story.inputs.event.change.as_ref()?.number?;
+    let pull = tokio::time::timeout(HEAD_WAIT, forge.github.pull_request(number)).await.ok()?.ok()?;
+    let said = forge::moved(&pull.head_commit, "began");
+    // Where it had moved before the run began, that has been said.
+    let before =
+        known.remarks.iter().any(|remark| remark.contains(pull.head_commit.get(..12).unwrap_or_default()));
+    (pull.head_commit != *commit && !before).then_some(said)
+}
+
+/// What the comment says while the run is under way.
+pub(super) fn started(story: &Story<'_>, route: &Route, cap: Usd, siblings: Vec<Sibling>) -> Started {
+    let inputs = story.inputs;
+    Started {
+        task: story.class.task,
+        stakes: story.class.stakes,
+        tier: route.tier,
+        model: route.model.clone(),
+        cap,
+        enforced: inputs.budget.mode == Mode::Enforce,
+        public: for_outsiders(inputs),
+        budget_file: inputs.budget.path.clone(),
+        around: around(story, siblings),
+    }
+}
+
+/// What GitHub and the ledger add to a report.
+pub(super) fn around(story: &Story<'_>, siblings: Vec<Sibling>) -> Around {
+    let known = &story.inputs.known;
+    Around {
+        commit: known.commit.clone(),
+        remarks: known.remarks.clone(),
+        alerts: Vec::new(),
+        siblings,
+        proposal: known.proposal.clone(),
+    }
+}
+
+/// Other runs of the same workflow run.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(super) fn siblings(store: &Store, story: &Story<'_>, own: &HoldId) -> anyhow::Result<Vec<Sibling>> {
+    if story.inputs.on_actions { siblings::of(store, own, story.started) } else { Ok(Vec::new()) }
+}
+
+/// Whether only the pull request's own budget is shown.
+fn for_outsiders(inputs: &Inputs) -> bool {
+    match inputs.budget.comment.show {
+        CommentShow::Auto => inputs.event.public,
+        CommentShow::All => false,
+        CommentShow::Own => true,
+    }
+}
+
+fn streams(run: &Run, comment: &str, shell: &mut Shell) -> anyhow::Result<()> {
     writeln!(shell.err, "\n{}", terminal::render(run, width(shell)))?;
     writeln!(shell.err, "{}", logline::logfmt(run).trim_end())?;
-    writeln!(shell.out, "{}", comment::render(run, COMMENT_KEY, run_id))?;
+    writeln!(shell.out, "{comment}")?;
     shell.out.flush()?;
     Ok(())
 }
@@ -250,6 +306,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
     let inputs = story.inputs;
     let shown = |path: &PathBuf| path.display().to_string();
     let mut notes = facts.saved.notes;
+    notes.extend(inputs.known.notes.iter().cloned());
     notes.extend(stale_prices(story.started));
     Run {
         repository: inputs.event.repository.clone(),
@@ -269,7 +326,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
         gate: gate.clone(),
         result: facts.saved.text,
         result_in_comment: inputs.budget.result_in_comment,
-        public: inputs.event.public,
+        public: for_outsiders(inputs),
         budget_file: inputs.budget.path.clone(),
         notes,
         files: Files {
@@ -278,6 +335,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
             patch: facts.saved.patch.as_ref().map(shown),
             summary: facts.folder.as_ref().map(|folder| shown(&folder.join("summary.json"))),
         },
+        around: facts.around,
     }
 }
 
@@ -285,9 +343,8 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Result<Option<PurseTotal>> {
-    let Some(number) = inputs.event.change.as_ref().and_then(|change| change.number) else { return Ok(None) };
-    let purse = format!("pr:{number}");
+pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Result<Option<PurseTotal>> {
+    let Some(purse) = limits.pull_request() else { return Ok(None) };
     let mut spends = BTreeMap::new();
     for event in store.events(None).map_err(books::unavailable)? {
         let event = event.map_err(books::unavailable)?;
@@ -296,9 +353,9 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
             Kind::Expire(expire) => (expire.spend, expire.of),
             // A correction says the true spend, which takes the place of what was said before.
             Kind::Adjust(adjust) => (adjust.spend, adjust.of),
-            Kind::Reserve(_) | Kind::Void(_) => continue,
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) => continue,
         };
-        if of.purses.contains(&purse) {
+        if of.purses.iter().any(|own| own == purse) {
             spends.insert(event.hold, spend);
         }
     }
@@ -318,19 +375,35 @@ pub(super) fn pull_request_total(store: &Store, inputs: &Inputs) -> anyhow::Resu
 ///
 /// # Errors
 /// When the verdict passes, and a result cannot be written.
-pub(super) fn refused(
+pub(super) async fn refused(
     story: &Story<'_>,
     gate: &Gate,
     balances: &[Balance],
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
-    report(story, gate, Facts { balances: balances.to_vec(), ..Facts::default() }, shell)
+    let facts = Facts { balances: balances.to_vec(), around: around(story, Vec::new()), ..Facts::default() };
+    report(story, gate, facts, None, shell).await
 }
 
 /// Nothing was run, for a reason that is no budget's. Returns the exit code.
 ///
 /// # Errors
 /// When a result cannot be written.
-pub(super) fn skipped(story: &Story<'_>, gate: &Gate, shell: &mut Shell) -> anyhow::Result<u8> {
-    report(story, gate, Facts::default(), shell)
+pub(super) async fn skipped(story: &Story<'_>, gate: &Gate, shell: &mut Shell) -> anyhow::Result<u8> {
+    skipped_with(story, gate, Vec::new(), shell).await
+}
+
+/// As [`skipped`], with notes on what would have been.
+///
+/// # Errors
+/// When a result cannot be written.
+pub(super) async fn skipped_with(
+    story: &Story<'_>,
+    gate: &Gate,
+    notes: Vec<String>,
+    shell: &mut Shell,
+) -> anyhow::Result<u8> {
+    let saved = Saved { notes, ..Saved::default() };
+    let facts = Facts { saved, around: around(story, Vec::new()), ..Facts::default() };
+    report(story, gate, facts, None, shell).await
 }

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::budget::{self, Budget, LedgerChoice, PATH as BUDGET_FILE, UnknownModel};
+use super::forge::{self, Forge, Known};
+use super::trust;
+use crate::budget::{self, Budget, PATH as BUDGET_FILE, UnknownModel};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
 use crate::exit::Failure;
+use crate::github::PullRequest;
+use crate::limits::Limits;
+use crate::overrides::Standing;
 use crate::price::Table;
-
-/// Where tollgate keeps its ledger and its runs, unless the budget file says otherwise.
-const STATE: &str = ".tollgate";
+use crate::report::around::Proposal;
 
 /// What a run starts from.
 #[derive(Debug)]
@@ -27,21 +30,26 @@ pub struct Inputs {
     pub workflow: Option<String>,
     /// Whether GitHub's runner reads the log.
     pub on_actions: bool,
+    /// The checkout is not known to be of the default branch: what lies in it is somebody's wish.
+    pub of_another: bool,
     /// The repository's top folder, or the current one.
     pub root: PathBuf,
     /// The folder of ledger and runs.
     pub state: PathBuf,
+    /// What GitHub says.
+    pub known: Known,
 }
 
 impl Inputs {
-    /// Reads everything a decision needs.
+    /// Reads everything a decision needs. GitHub is asked where `ask` is set, on its runner and with a token.
     ///
     /// # Errors
     /// A [`Failure`] with exit code 2 for an event or a budget file that cannot be used.
-    pub fn gather(
+    pub async fn gather(
         shell: &mut Shell,
         event: Option<&Path>,
         budget_file: Option<&Path>,
+        ask: bool,
     ) -> anyhow::Result<Self> {
         let here = std::env::current_dir().context("the current folder cannot be told")?;
         let env = |name: &str| shell.var(name).map(str::to_owned);
@@ -51,12 +59,30 @@ impl Inputs {
             let top = scope.spawn(|| git.as_ref()?.line(&["rev-parse", "--show-toplevel"]));
             (event::current(&env, event, &here), top.join().unwrap_or_default())
         });
-        let event = event.map_err(|error| Failure::usage(error.to_string()))?;
+        let mut event = event.map_err(|error| Failure::usage(error.to_string()))?;
         let root = top.map_or(here, PathBuf::from);
         let on_actions = shell.var("GITHUB_ACTIONS") == Some("true");
         let workflow = shell.var("GITHUB_WORKFLOW_REF").and_then(workflow_path);
         let of_another = on_actions && !is_on_default_branch(shell.var("GITHUB_REF"), &event);
-        let budget = match find_budget(budget_file, &root, git.as_ref(), &event, of_another)? {
+        let mut known = Known::default();
+        if ask {
+            match Forge::open(shell, &event) {
+                Ok(forge) => known.forge = forge,
+                Err(why) => known.notes.push(format!("GitHub was not asked: {}", forge::first_line(&why))),
+            }
+        }
+        let github = known.forge.as_ref().map(|forge| forge.github.clone());
+        known.notes.extend(trust::confirm(github.as_ref(), &mut event).await);
+        if let Some(forge) = &mut known.forge {
+            forge.number = event.change.as_ref().and_then(|change| change.number).or(event.issue);
+        }
+        let pull = refresh(&mut event, &mut known).await;
+        let pinned = budget_file.is_none() && of_another;
+        let found = match pinned {
+            true => pinned_budget(git.as_ref(), &event, &mut known).await?,
+            false => read_budget(budget_file, &root)?,
+        };
+        let budget = match found {
             Some((text, path)) => parse(&text, &path)?,
             None => {
                 let note = "note: there is no budget file, so this run observes: it is metered and reported, and \
@@ -65,11 +91,21 @@ impl Inputs {
                 Budget::builtin()
             }
         };
-        let state = match &budget.ledger {
-            LedgerChoice::File(Some(path)) => root.join(path),
-            LedgerChoice::Default | LedgerChoice::File(None) => root.join(STATE),
-        };
-        Ok(Self { event, budget, workflow, on_actions, root, state })
+        let state = root.join(budget.ledger.folder());
+        if pinned {
+            known.proposal = proposal(&budget, pull.as_ref(), &event, git.as_ref(), &known).await;
+        }
+        lift(&budget, pull.as_ref(), &event, &mut known).await;
+        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known })
+    }
+
+    /// Limits, raised where an override counts.
+    #[must_use]
+    pub fn lifted(&self, limits: Limits) -> Limits {
+        match &self.known.lift {
+            Some(lift) => limits.lifted(lift.clone()),
+            None => limits,
+        }
     }
 }
 
@@ -136,26 +172,100 @@ fn is_on_default_branch(reference: Option<&str>, event: &Event) -> bool {
         | Kind::PullRequestTarget
         | Kind::IssueComment
         | Kind::ReviewComment
-        | Kind::MergeGroup => false,
+        | Kind::MergeGroup
+        | Kind::WorkflowRun => false,
     }
 }
 
-/// The budget file's text, and how to call it: from the default branch as git has it where the checkout
-/// is `of_another`. Everywhere else the working tree is what its owner means.
-fn find_budget(
-    given: Option<&Path>,
-    root: &Path,
+/// The pull request as it is now.
+async fn refresh(event: &mut Event, known: &mut Known) -> Option<PullRequest> {
+    let forge = known.forge.clone()?;
+    match forge.refresh(event, known).await {
+        Ok(pull) => pull,
+        Err(why) => {
+            known.notes.push(format!("the pull request is as it was when the event came: {why}"));
+            None
+        }
+    }
+}
+
+/// The budget file's text, and how to call it, of the default branch: from GitHub, else as the checkout
+/// has it.
+async fn pinned_budget(
     git: Option<&Git>,
     event: &Event,
-    of_another: bool,
+    known: &mut Known,
 ) -> anyhow::Result<Option<(String, String)>> {
-    if given.is_none() && of_another {
-        return from_default_branch(git, event);
-    }
-    read_budget(given, root)
+    let why = match &known.forge {
+        Some(forge) => match forge.budget_file().await {
+            Ok((commit, text)) => {
+                let named = text.map(|text| named(text, &commit)).transpose()?;
+                known.budget_commit = Some(commit);
+                return Ok(named);
+            }
+            Err(why) => why,
+        },
+        None => "GitHub was not asked, which takes `GITHUB_TOKEN`".to_owned(),
+    };
+    let branch = &event.default_branch;
+    let (found, commit) = from_default_branch(git, event)?;
+    known.notes.push(format!("the budget file is that of origin/{branch} in this checkout: {why}"));
+    known.budget_commit = Some(commit);
+    Ok(found)
 }
 
-fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Option<(String, String)>> {
+fn named(text: Vec<u8>, commit: &str) -> anyhow::Result<(String, String)> {
+    let text =
+        String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
+    let short = commit.get(..12).unwrap_or(commit);
+    Ok((text, format!("{BUDGET_FILE} at {short}")))
+}
+
+/// What the pull request would do to the budget file.
+async fn proposal(
+    budget: &Budget,
+    pull: Option<&PullRequest>,
+    event: &Event,
+    git: Option<&Git>,
+    known: &Known,
+) -> Option<Proposal> {
+    if let (Some(forge), Some(pull)) = (&known.forge, pull) {
+        return forge.proposal(budget, pull, event).await;
+    }
+    let change = event.change.as_ref()?;
+    change.number?;
+    change.files.iter().find(|file| file.path == BUDGET_FILE)?;
+    let head = Some(change.head_sha.as_str()).filter(|head| !head.is_empty())?;
+    let text = git?.run(&["cat-file", "blob", &format!("{head}:{BUDGET_FILE}")]).ok();
+    Some(forge::propose(budget, text.as_deref()))
+}
+
+/// The override, if the budget file has one and its label counts.
+async fn lift(budget: &Budget, pull: Option<&PullRequest>, event: &Event, known: &mut Known) {
+    let (Some(rule), Some(forge), Some(pull)) = (&budget.lift, &known.forge, pull) else { return };
+    match forge.lift(rule, pull, event).await {
+        Ok(Standing::Unset) => {}
+        Ok(Standing::Ignored(why)) => known.remarks.push(why),
+        Ok(Standing::Counts(lift)) => {
+            let until = budget.timezone.to_datetime(lift.expires).strftime("%-d %b %Y %H:%M").to_string();
+            known.remarks.push(format!(
+                "the label `{}`, set by {}, raises every budget of this pull request's runs by {} until {until} ({})",
+                lift.label,
+                lift.by,
+                lift.usd.shown(),
+                budget.timezone.iana_name().unwrap_or("UTC"),
+            ));
+            known.lift = Some(lift);
+        }
+        Err(why) => known.remarks.push(format!("the label `{}` does not count: {why}", rule.label)),
+    }
+}
+
+/// As [`named`], and the commit.
+fn from_default_branch(
+    git: Option<&Git>,
+    event: &Event,
+) -> anyhow::Result<(Option<(String, String)>, String)> {
     let branch = format!("refs/remotes/origin/{}", event.default_branch);
     let commit =
         git.and_then(|git| git.line(&["rev-parse", "--verify", "--quiet", &format!("{branch}^{{commit}}")]));
@@ -169,13 +279,10 @@ fn from_default_branch(git: Option<&Git>, event: &Event) -> anyhow::Result<Optio
     };
     let Some(blob) = git.line(&["rev-parse", "--verify", "--quiet", &format!("{commit}:{BUDGET_FILE}")])
     else {
-        return Ok(None);
+        return Ok((None, commit));
     };
     let text = git.run(&["cat-file", "blob", &blob])?;
-    let text =
-        String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
-    let short = commit.get(..12).unwrap_or(&commit);
-    Ok(Some((text, format!("{BUDGET_FILE} at {short}"))))
+    Ok((Some(named(text, &commit)?), commit))
 }
 
 #[cfg(test)]

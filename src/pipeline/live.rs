@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use super::Story;
 use super::finish::budget_states;
+use super::voice::Voice;
 use crate::agent::output::Log;
 use crate::cli::Shell;
 use crate::ledger::Balance;
@@ -18,6 +19,7 @@ pub(super) struct Live {
     alerts: Alerts,
     log: Log,
     on_actions: bool,
+    voice: Option<Voice>,
 }
 
 impl Live {
@@ -32,7 +34,12 @@ impl Live {
         };
         let thresholds = &story.inputs.budget.alerts;
         let alerts = Alerts::new(thresholds, cap, &budget_states(balances));
-        Self { meter, alerts, log: Log::new(out, on_actions), on_actions }
+        Self { meter, alerts, log: Log::new(out, on_actions), on_actions, voice: None }
+    }
+
+    /// From now on alerts are told on the pull request, too.
+    pub(super) fn speak(&mut self, voice: Voice) {
+        self.voice = Some(voice);
     }
 
     /// Where everything goes that is written while the agent runs.
@@ -51,6 +58,9 @@ impl Live {
         }
         for alert in self.alerts.on(snapshot.settled) {
             let annotation = annotations::alert(&alert);
+            if let Some(voice) = &mut self.voice {
+                voice.alert(&alert);
+            }
             match self.on_actions {
                 true => self.log.own(&annotation.to_string()),
                 false => self.log.own(&format!("warning: {}", annotation.message)),
@@ -59,9 +69,10 @@ impl Live {
     }
 
     /// The run is over.
-    pub(super) fn end(&self) {
+    pub(super) fn end(self) -> Option<Voice> {
         self.meter.end();
         self.log.close();
+        self.voice
     }
 }
 

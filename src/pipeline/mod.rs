@@ -4,13 +4,22 @@
 //! event + budget file ─▶ classify ─▶ route ─▶ reserve ─▶ run the agent through the meter ─▶ settle ─▶ report ─▶ gate
 //! ```
 
+mod asks;
 pub mod books;
+mod deliver;
 mod finish;
 pub mod folder;
+pub mod forge;
 pub mod inputs;
 mod live;
+pub mod place;
 mod prompt;
+mod siblings;
 mod start;
+mod trust;
+mod voice;
+mod webhook;
+mod work;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -21,23 +30,24 @@ use anyhow::Context;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
-use crate::agent::patch::{Baseline, PatchOutcome};
 use crate::agent::process::harden;
 use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
 use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
+use crate::github::GitHub;
 use crate::id::HoldId;
 use crate::ledger::store::Store;
 use crate::ledger::{Answer, Balance, Settlement};
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
 use crate::price::{Table, When};
 use crate::provider::Vendor;
-use crate::report::Served;
+use crate::report::around::Sibling;
+use crate::report::{Served, alerts};
 use crate::route::{self, Route, Routed};
 use crate::savings;
 use crate::supervise::{self, End, Signals, Supervised};
@@ -47,7 +57,10 @@ use finish::Facts;
 use folder::{Record, RunFolder};
 use inputs::Inputs;
 use live::Live;
+use place::Place;
 use start::{Start, Upstream};
+use voice::{Name, Voice};
+use work::Work;
 
 /// The bot whose pull requests get no secrets, as those from forks.
 const DEPENDABOT: &str = "dependabot[bot]";
@@ -86,6 +99,13 @@ struct Story<'a> {
     started: Timestamp,
 }
 
+impl Story<'_> {
+    /// GitHub, where the run is on it and has a token.
+    fn github(&self) -> Option<&GitHub> {
+        self.inputs.known.forge.as_ref().map(|forge| &forge.github)
+    }
+}
+
 /// Runs the main job and returns the exit code.
 ///
 /// # Errors
@@ -93,33 +113,45 @@ struct Story<'a> {
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let inputs = Inputs::gather(shell, request.event.as_deref(), request.budget_file.as_deref())?;
+    // A simulation asks nobody and tells nobody.
+    let (event, file, ask) = (request.event.as_deref(), request.budget_file.as_deref(), !request.simulate);
+    let inputs = Inputs::gather(shell, event, file, ask).await?;
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
-    let limits = limits::apply(&inputs.budget, &inputs.event, inputs.workflow.as_deref(), class.task, now);
+    let limits = books::limits(shell, &inputs, class.task, now);
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
-    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell) };
-    let store = match books::open(&inputs.state, request.simulate, shell) {
+    if let Some(reason) = asks::refused(&inputs.event) {
+        return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell).await;
+    }
+    work::check_checkout(&story, shell)?;
+    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell).await };
+    // Git is found, and the token read, before any agent could have a say in either.
+    let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
+    let store = match books::open(place, &inputs.state, request.simulate, shell) {
         Ok(store) => store,
-        Err(error) => return without_ledger(error, &story, shell),
+        Err(error) => return without_ledger(error, &story, shell).await,
     };
     let balances = match store.balances(&limits.for_ledger()) {
         Ok(balances) => balances,
-        Err(error) => return without_ledger(books::unavailable(error), &story, shell),
+        Err(error) => return without_ledger(books::unavailable(error), &story, shell).await,
     };
     let route = match route::route(&class, &inputs.budget, &balances) {
         Routed::Run(route) => route,
-        Routed::Refused { by, least } => return refuse(&story, &by, least, &balances, shell),
+        Routed::Refused { by, least } => return refuse(&story, &store, (&by, least), &balances, shell).await,
     };
     let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
         .context("the run's folder cannot be made")?;
     // Before the hold: what is not there is said without a trace in the books.
     start::check(&start::choice(&story, &route)?, &route, shell)?;
     let held = match hold(&store, &story, &route, &folder, shell) {
-        Ok(Ok(held)) => Held { balances: balances.clone(), ..held },
-        Ok(Err((by, least))) => return refuse(&story, &by, least, &balances, shell),
-        Err(error) => return without_ledger(error, &story, shell),
+        Ok(Ok(held)) => {
+            let siblings = finish::siblings(&store, &story, &held.id).unwrap_or_default();
+            Held { balances: balances.clone(), siblings, ..held }
+        }
+        Ok(Err((by, least))) => return refuse(&story, &store, (&by, least), &balances, shell).await,
+        Err(error) => return without_ledger(error, &story, shell).await,
     };
+    store.rest();
     let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
@@ -155,14 +187,27 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
 }
 
 /// There is no key, and that is as it should be.
-fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+async fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
     let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Pass, reason, hint), shell)
+    let gate = gate::skipped(Verdict::Pass, reason, hint);
+    // The budgets are not asked: the ledger may be out of reach here as well.
+    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, &[]) else {
+        return finish::skipped(story, &gate, shell).await;
+    };
+    let would = format!(
+        "with a key it would have been {} at {} stakes, at the {} tier: {}, capped at {}",
+        story.class.task,
+        story.class.stakes,
+        route.tier,
+        route.model,
+        route.cap.shown()
+    );
+    finish::skipped_with(story, &gate, vec![would], shell).await
 }
 
 /// The ledger failed before anything was spent. The agent is never run uncounted.
-fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
+async fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
     if story.inputs.budget.on.ledger_error == LedgerError::Fail {
         return Err(error);
     }
@@ -171,7 +216,7 @@ fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) ->
     let what = error.lines().next().unwrap_or_default();
     let reason = format!("the agent is not run, because its spend could not be counted: {what}");
     let hint = "write `on: { ledger_error: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell)
+    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell).await
 }
 
 /// A hold that was granted.
@@ -181,6 +226,8 @@ struct Held {
     cut_by: Option<Balance>,
     /// The budgets before this run.
     balances: Vec<Balance>,
+    /// Other runs of the same workflow run.
+    siblings: Vec<Sibling>,
 }
 
 /// Takes the hold; the inner error is the budget that refuses it, and the least a run needs.
@@ -197,10 +244,11 @@ fn hold(
     folder.remember(&Record { hold: key.hold_id(), started: story.started, finished: false })?;
     let least = inputs.budget.on.min_run_usd;
     let workflow = inputs.workflow.as_deref();
-    let request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
+    let mut request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
+    request.about.budget.clone_from(&inputs.known.budget_commit);
     match store.reserve(&request).map_err(books::unavailable)? {
         Answer::Granted { cap, cut_by } => {
-            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new() }))
+            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new(), siblings: Vec::new() }))
         }
         Answer::Refused { by } => {
             finish_record(folder, story, &request.hold)?;
@@ -214,16 +262,20 @@ fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::i
 }
 
 /// A budget has too little left: nothing is run.
-fn refuse(
+async fn refuse(
     story: &Story<'_>,
-    by: &Balance,
-    least: Usd,
+    store: &Store,
+    (by, least): (&Balance, Usd),
     balances: &[Balance],
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
+    // Only reports count refusals: one that cannot be recorded changes no verdict.
+    if let Err(error) = books::note_refusal(store, shell, story.inputs, story.class, story.limits, by) {
+        writeln!(shell.err, "warning: the refusal is not on record: {error}")?;
+    }
     let gate =
         gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
-    finish::refused(story, &gate, balances, shell)
+    finish::refused(story, &gate, balances, shell).await
 }
 
 /// What became of a run that was started.
@@ -231,7 +283,9 @@ struct Spent {
     supervised: Supervised,
     took: Duration,
     /// The working tree as it was before.
-    baseline: Result<Baseline, PatchOutcome>,
+    work: Work,
+    /// What speaks for it on its pull request.
+    voice: Option<Voice>,
 }
 
 /// Runs the agent through the meter until it is over.
@@ -248,17 +302,22 @@ async fn spend(
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
     let keys = upstream.keys();
-    let (isolation, baseline) = tokio::join!(harden(&keys), finish::before(inputs, shell, folder.path()));
+    let (isolation, work) = tokio::join!(harden(&keys), Work::prepare(story, &keys, shell, folder.path()));
+    let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
+    work.announce(shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
+    // After the agent's start, which waits for nobody.
+    let started = finish::started(story, route, held.cap, held.siblings.clone());
+    live.speak(Voice::start(inputs, started, Name::of(inputs, Some(held.id.as_str()), shell)));
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
-    live.end();
-    Ok(Spent { supervised, took: began.elapsed(), baseline })
+    let voice = live.end();
+    Ok(Spent { supervised, took: began.elapsed(), work, voice })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
@@ -280,23 +339,31 @@ async fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, baseline } = spent;
+    let Spent { supervised, took, work, voice } = spent;
     let totals = &supervised.totals;
-    let settlement = store.settle(&held.id, &books::spend(totals));
+    let outcome = gate::ended(agent_end(supervised.end), supervised.capped(), totals.requests);
+    let settlement = store.settle_as(&held.id, &books::spend(totals), outcome.as_str());
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
-    let mut saved = finish::save(story, supervised.last_words(), baseline, folder.path()).await;
+    let mut saved = work.save(story, supervised.last_words(), folder.path()).await;
+    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
+    let mut around = finish::around(story, held.siblings.clone());
     let (gate, balances) = match settlement {
-        Ok(settlement) => (verdict(story, held, &supervised, &settlement), settlement.balances),
+        Ok(settlement) => {
+            let states = finish::budget_states(&settlement.balances);
+            around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
+            (verdict(story, held, &supervised, &settlement), settlement.balances)
+        }
         // What was spent is told all the same; the next command charges it.
         Err(error) => (gate::unsettled(totals.settled, &error.to_string()), held.balances.clone()),
     };
+    around.siblings = finish::siblings(store, story, &held.id).unwrap_or(around.siblings);
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
     let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
-    let pull_request = finish::pull_request_total(store, story.inputs).unwrap_or_else(|error| {
+    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
     });
@@ -316,8 +383,9 @@ async fn conclude(
         saved,
         folder: Some(folder.path().to_owned()),
         totals: supervised.totals,
+        around,
     };
-    finish::report(story, &gate, facts, shell)
+    finish::report(story, &gate, facts, voice, shell).await
 }
 
 /// The gate's verdict on a run that is settled.

@@ -244,6 +244,10 @@ pub(super) fn agent(
 ) -> anyhow::Result<Running> {
     let home = environment::create_home(start.folder).context("the agent's home cannot be made")?;
     let workspace = std::env::current_dir().context("the current folder cannot be told")?;
+    // Names and values both: whatever a budget file lets through, tollgate's own tokens stay here.
+    let hooks = inputs.budget.webhooks.iter().filter_map(|hook| shell.var(&hook.env));
+    let mut secrets: Vec<String> = start.keys.to_vec();
+    secrets.extend(shell.var("GITHUB_TOKEN").into_iter().chain(hooks).map(str::to_owned));
     let environment = environment::build(
         &shell.env,
         &EnvSpec {
@@ -251,13 +255,15 @@ pub(super) fn agent(
             workspace: &workspace,
             let_through: &inputs.budget.agent.env,
             preset: &launch.env,
-            secrets: start.keys,
+            secrets: &secrets,
             identity: Identity::default(),
+            hooks_off: inputs.of_another,
         },
     );
     for name in &environment.kept_out {
         log.own(&format!("note: {name} is kept from the agent: it names or holds a key"));
     }
+    let known = environment::secrets(&shell.env);
     let spec = Spec {
         program: launch.program,
         args: launch.args,
@@ -265,7 +271,7 @@ pub(super) fn agent(
         workspace,
         time_limit: start.route.timeout,
         format: launch.format,
-        redactor: Arc::new(Redactor::new(start.keys.iter().map(String::as_str).chain([token]))),
+        redactor: Arc::new(Redactor::new(secrets.iter().chain(&known).map(String::as_str).chain([token]))),
     };
     Ok(process::start(&spec, log)?)
 }

@@ -23,6 +23,8 @@ pub struct Alert {
     pub spent: Usd,
     /// Of how much.
     pub limit: Usd,
+    /// It is about the pull request's own budget or the run's cap.
+    pub own: bool,
 }
 
 /// Watches a run's spend against its cap and every budget.
@@ -36,6 +38,7 @@ struct Watched {
     what: What,
     before: Usd,
     limit: Usd,
+    own: bool,
     /// Thresholds that have not been crossed, ascending.
     ahead: Vec<u32>,
 }
@@ -47,15 +50,16 @@ impl Alerts {
     pub fn new(thresholds: &[u32], cap: Usd, budgets: &[BudgetState]) -> Self {
         let mut thresholds = thresholds.to_vec();
         thresholds.sort_unstable();
-        let watch = |what: What, before: Usd, limit: Usd| {
+        let watch = |what: What, before: Usd, limit: Usd, own: bool| {
             let ahead =
                 thresholds.iter().copied().filter(|percent| before < limit.percent(*percent)).collect();
-            Watched { what, before, limit, ahead }
+            Watched { what, before, limit, own, ahead }
         };
         let budget = |state: &BudgetState| {
-            watch(What::Budget(state.name.clone()), state.balance.settled, state.balance.limit.usd)
+            let own = state.balance.limit.purse.starts_with("pr:");
+            watch(What::Budget(state.name.clone()), state.balance.settled, state.balance.limit.usd, own)
         };
-        let cap = watch(What::Cap, Usd::ZERO, cap);
+        let cap = watch(What::Cap, Usd::ZERO, cap, true);
         Self { watched: std::iter::once(cap).chain(budgets.iter().map(budget)).collect() }
     }
 
@@ -66,12 +70,33 @@ impl Alerts {
     }
 }
 
+/// The thresholds of budgets over which a run's spend has carried them, by the order of the ledger: every
+/// settlement begins where the one before it ended, so each is crossed by one run, whatever ran beside it.
+/// Where a budget was carried over several, each is named.
+#[must_use]
+pub fn crossed(thresholds: &[u32], spent: Usd, budgets: &[BudgetState]) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for BudgetState { name, balance } in budgets {
+        let (now, limit) = (balance.settled, balance.limit.usd);
+        let before = now - spent;
+        let newly = |percent: &&u32| (before < limit.percent(**percent)) && now >= limit.percent(**percent);
+        alerts.extend(thresholds.iter().filter(newly).map(|percent| Alert {
+            what: What::Budget(name.clone()),
+            percent: *percent,
+            spent: now,
+            limit,
+            own: balance.limit.purse.starts_with("pr:"),
+        }));
+    }
+    alerts
+}
+
 impl Watched {
     fn on(&mut self, spent: Usd) -> Option<Alert> {
         let now = self.before + spent;
         let crossed = self.ahead.iter().take_while(|percent| now >= self.limit.percent(**percent)).count();
         let percent = self.ahead.drain(..crossed).next_back()?;
-        Some(Alert { what: self.what.clone(), percent, spent: now, limit: self.limit })
+        Some(Alert { what: self.what.clone(), percent, spent: now, limit: self.limit, own: self.own })
     }
 }
 
@@ -109,6 +134,16 @@ mod tests {
         assert_eq!(told(&mut alerts, 20), [(What::Cap, 95)]);
         assert_eq!(told(&mut alerts, 60), [(budget("a"), 95)]);
         assert_eq!(told(&mut alerts, 1000), []);
+    }
+
+    #[test]
+    fn settlements_in_a_row_cross_each_threshold_once() {
+        let mut found = Vec::new();
+        for (spent, settled) in [(30, 30), (25, 55), (5, 60), (0, 60), (38, 98), (10, 108)] {
+            let crossed = crossed(&[50, 80, 95], Usd::from_dollars(spent), &[state("a", settled, 100)]);
+            found.extend(crossed.iter().map(|alert| (settled, alert.percent)));
+        }
+        assert_eq!(found, [(55, 50), (98, 80), (98, 95)]);
     }
 
     #[test]

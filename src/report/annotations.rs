@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::alerts::{Alert, What};
-use super::{Run, defuse, story};
+use super::{Run, around, defuse, story};
 use crate::outcome::Verdict;
 
 /// How grave an annotation is.
@@ -67,16 +67,11 @@ pub fn verdict(run: &Run) -> Option<Annotation> {
 #[must_use]
 pub fn alert(alert: &Alert) -> Annotation {
     let whole = alert.spent >= alert.limit;
-    let of = format!("{} of {}", alert.spent.shown(), alert.limit.shown());
-    let (title, message) = match &alert.what {
-        What::Cap => {
-            ("Agent cost", format!("This run has spent {of}: {} % of its cap is reached.", alert.percent))
-        }
-        What::Budget(name) => {
-            let name = defuse::plain(name);
-            ("Agent budget", format!("The {name} stands at {of}: {} % is reached.", alert.percent))
-        }
+    let title = match &alert.what {
+        What::Cap => "Agent cost",
+        What::Budget(_) => "Agent budget",
     };
+    let message = defuse::plain(&around::sentence(alert));
     let level = if whole { Level::Warning } else { Level::Notice };
     Annotation { level, title: title.to_owned(), message }
 }
@@ -98,7 +93,7 @@ mod tests {
     #[test]
     fn an_alert_says_what_is_reached_and_not_that_it_is_all() {
         let usd = crate::money::Usd::from_dollars;
-        let mut reached = Alert { what: What::Cap, percent: 80, spent: usd(17), limit: usd(20) };
+        let mut reached = Alert { what: What::Cap, percent: 80, spent: usd(17), limit: usd(20), own: true };
         let message = alert(&reached).message;
         assert_eq!(message, "This run has spent $17.00 of $20.00: 80 % of its cap is reached.");
         reached.what = What::Budget("monthly repo budget".to_owned());

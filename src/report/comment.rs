@@ -8,7 +8,7 @@ use super::{Run, cut, markdown};
 use crate::id;
 
 /// What stands where a comment was cut.
-const NOTICE: &str = "_The rest did not fit into a comment; the job summary has all of it._";
+pub(super) const NOTICE: &str = "_The rest did not fit into a comment; the job summary has all of it._";
 /// The longest part of a marker, in characters.
 const PART_CHARS_MAX: usize = 128;
 
@@ -26,6 +26,13 @@ pub struct Marker {
 }
 
 impl Marker {
+    /// The marker of a text.
+    #[must_use]
+    pub fn of(body: &str, key: &str, run_id: &str) -> Self {
+        let digest = Sha256::digest(body.as_bytes());
+        Self { key: key.to_owned(), run: run_id.to_owned(), hash: id::hex(&digest[..8]) }
+    }
+
     /// The marker on the first line of a comment, if that is one.
     #[must_use]
     pub fn read(comment: &str) -> Option<Self> {
@@ -54,9 +61,7 @@ impl fmt::Display for Marker {
 #[must_use]
 pub fn render(run: &Run, key: &str, run_id: &str) -> String {
     let body = body(run);
-    let digest = Sha256::digest(body.as_bytes());
-    let hash = id::hex(&digest[..8]);
-    let marker = Marker { key: key.to_owned(), run: run_id.to_owned(), hash };
+    let marker = Marker::of(&body, key, run_id);
     cut::cut(&format!("{marker}\n{body}"), cut::COMMENT, NOTICE)
 }
 
@@ -66,6 +71,7 @@ pub fn body(run: &Run) -> String {
     let mut out = markdown::head(run);
     out.push_str(&markdown::usage(run));
     out.push_str(&markdown::budgets(run, run.public));
+    out.push_str(&markdown::around(run));
     out.push_str(&markdown::details(run));
     if run.result_in_comment {
         out.push_str(&markdown::result(run));

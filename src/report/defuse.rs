@@ -29,6 +29,22 @@ pub fn cell(text: &str) -> String {
     inline(text, Place::Cell)
 }
 
+/// The text with its line ends and without anything that is not seen. For what looks for something in a
+/// text before it is shown: afterwards nothing that was hidden can fall away and bring it about.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let ends = text.chars().map(|c| if c != '\t' && is_space(c) { '\n' } else { c });
+    ends.filter(|c| matches!(c, '\n' | '\t') || !is_hidden(*c)).collect()
+}
+
+/// As [`prose`], and what is between two stars stays bold. A slash at the beginning gives no command.
+#[must_use]
+pub(super) fn words(text: &str) -> String {
+    let shown = inline(text, Place::Words);
+    if shown.starts_with('/') { format!("{BREAK}{shown}") } else { shown }
+}
+
 /// A fenced block of the text, on lines of its own, with a fence longer than any in the text.
 #[must_use]
 pub fn fenced(text: &str) -> String {
@@ -45,6 +61,8 @@ pub fn fenced(text: &str) -> String {
 enum Place {
     Paragraph,
     Cell,
+    /// A line of somebody's document.
+    Words,
 }
 
 fn inline(text: &str, place: Place) -> String {
@@ -62,7 +80,7 @@ fn inline(text: &str, place: Place) -> String {
             if between {
                 out.push_str("\\`");
             }
-            escape(part, &mut out);
+            escape(part, place, &mut out);
             if closed {
                 out.push_str("\\`");
             }
@@ -78,23 +96,24 @@ fn code(text: &str, place: Place, out: &mut String) {
     }
     out.push('`');
     match place {
-        Place::Paragraph => out.push_str(&without_markers(text)),
+        Place::Paragraph | Place::Words => out.push_str(&without_markers(text)),
         Place::Cell => out.push_str(&without_markers(text).replace('|', "\\|")),
     }
     out.push('`');
 }
 
 /// Even inside code, where HTML is only text, nothing may look like the comment's own hidden marker.
-fn without_markers(text: &str) -> String {
+pub(super) fn without_markers(text: &str) -> String {
     text.replace("<!--", &format!("<!{BREAK}--"))
 }
 
-fn escape(text: &str, out: &mut String) {
+fn escape(text: &str, place: Place, out: &mut String) {
     let chars: Vec<char> = text.chars().collect();
     for (index, c) in chars.iter().copied().enumerate() {
         let next = chars.get(index + 1).copied();
         match c {
             '&' => out.push_str("&amp;"),
+            '*' if place == Place::Words && (!out.is_empty() || next == Some('*')) => out.push(c),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '\\' | '*' | '_' | '~' | '[' | ']' | '|' => out.extend(['\\', c]),

@@ -57,6 +57,12 @@ pub struct Summary<'a> {
     pub overrun: bool,
     /// The run's hold on the ledger.
     pub hold_id: Option<&'a str>,
+    /// The run's folder.
+    pub run_folder: Option<&'a str>,
+    /// The agent's last text.
+    pub result_path: Option<&'a str>,
+    /// The agent's uncommitted work.
+    pub patch_path: Option<&'a str>,
     /// Where this object is written.
     pub summary_path: Option<&'a str>,
     /// `owner/name`.
@@ -162,6 +168,9 @@ impl<'a> Summary<'a> {
             budget_limit_usd: tightest.map(|balance| balance.limit.usd),
             overrun: run.totals.overrun.is_some(),
             hold_id: served.map(|served| served.hold.as_str()),
+            run_folder: run.files.folder.as_deref(),
+            result_path: run.files.result.as_deref(),
+            patch_path: run.files.patch.as_deref(),
             summary_path: run.files.summary.as_deref(),
             repository: &run.repository,
             pull_request: run.pr,

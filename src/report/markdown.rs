@@ -1,6 +1,7 @@
 //! The blocks that comment and job summary share, as Markdown. Everything that is said goes through
 //! [`defuse`], also what tollgate says itself: its sentences quote names that others chose.
 
+use super::around::{self, Sibling};
 use super::defuse;
 use super::story::{self, BudgetRow, UsageRow};
 use super::{Run, text};
@@ -27,9 +28,22 @@ pub(super) fn head(run: &Run) -> String {
     out
 }
 
+/// What other runs and the forge add.
+pub(super) fn around(run: &Run) -> String {
+    around::render(&run.around, run.budget_file.as_deref(), run.public)
+}
+
 /// The table of what was used; nothing where nothing was.
 pub(super) fn usage(run: &Run) -> String {
-    let rows = story::usage_rows(run);
+    usage_table(&story::usage_rows(run))
+}
+
+/// The table of other runs of the same workflow run.
+pub(super) fn siblings(siblings: &[Sibling]) -> String {
+    usage_table(&story::sibling_rows(siblings))
+}
+
+fn usage_table(rows: &[UsageRow]) -> String {
     if rows.is_empty() {
         return String::new();
     }

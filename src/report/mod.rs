@@ -1,11 +1,12 @@
 //! The report: what a run cost, for people and for scripts.
 //!
 //! One value, [`Run`], is made by the pipeline; every file here renders it in one way, without I/O.
-//! `terminal` is for whoever started it, `comment` and `summary` for reviewers, `outputs`, `json` and
-//! `logline` for scripts, `annotations`, `alerts` and `live` for while it runs.
+//! `terminal` is for whoever started it, `comment`, `result` and `summary` for reviewers, `outputs`, `json` and
+//! `logline` for scripts, `annotations`, `alerts`, `live` and `running` for while it runs. `post` decides
+//! what becomes of the comment, `around` is what other runs and the forge add, `spend` sums many runs.
 //!
 //! Below the renderers: `story` turns a run into sentences and rows of plain text, `text` words amounts,
-//! dates and names, `defuse` makes any text harmless where it is shown, `cut` keeps within a limit.
+//! dates and names, `defuse` makes any text harmless where it is shown, `prose` a whole document, `cut` keeps within a limit.
 //! Sentences put a name that somebody else chose between backticks; each renderer turns them into its
 //! own kind of code, so that nothing is escaped twice and nothing is forgotten.
 
@@ -26,6 +27,7 @@ use crate::task::Tier;
 
 pub mod alerts;
 pub mod annotations;
+pub mod around;
 pub mod comment;
 pub mod cut;
 pub mod defuse;
@@ -34,6 +36,11 @@ pub mod live;
 pub mod logline;
 mod markdown;
 pub mod outputs;
+pub mod post;
+pub mod prose;
+pub mod result;
+pub mod running;
+pub mod spend;
 mod story;
 pub mod summary;
 pub mod terminal;
@@ -84,6 +91,8 @@ pub struct Run {
     pub notes: Vec<String>,
     /// Where the run's files are.
     pub files: Files,
+    /// What is known around it.
+    pub around: around::Around,
 }
 
 /// What served a run.

@@ -29,6 +29,9 @@ pub fn of(run: &Run) -> Vec<(&'static str, String)> {
     let text = |value: Option<String>| value.unwrap_or_default();
     vec![
         ("reason", run.gate.reason.clone()),
+        ("run_folder", text(run.files.folder.clone())),
+        ("result_path", text(run.files.result.clone())),
+        ("patch_path", text(run.files.patch.clone())),
         ("summary_path", text(run.files.summary.clone())),
         ("model", text(served.map(|served| served.model.to_string()))),
         ("task", run.class.task.to_string()),

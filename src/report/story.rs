@@ -1,5 +1,6 @@
 //! A run as sentences and rows: what every renderer for people says, in plain text.
 
+use super::around::Sibling;
 use super::{BudgetState, Run, text};
 use crate::ledger::Enforce;
 use crate::money::Usd;
@@ -133,6 +134,7 @@ pub(super) fn usage_rows(run: &Run) -> Vec<UsageRow> {
             side.map(|(id, used)| UsageRow::of("of which side calls", id.as_str(), &used.counts, used.usd)),
         );
     }
+    rows.extend(sibling_rows(&run.around.siblings));
     // The pull request's first run is all there is: the row would say the same again.
     let purse = run.pull_request.filter(|purse| purse.runs > 1 || run.served.is_none() && purse.runs > 0);
     if let Some(purse) = purse {
@@ -140,6 +142,21 @@ pub(super) fn usage_rows(run: &Run) -> Vec<UsageRow> {
         rows.push(UsageRow::sums(&what, "", (purse.prompt, purse.cache_read, purse.output), purse.usd));
     }
     rows
+}
+
+/// Other runs of the same workflow run.
+pub(super) fn sibling_rows(siblings: &[Sibling]) -> Vec<UsageRow> {
+    let row = |sibling: &Sibling| {
+        let (usd, prompt, cached, output) = sibling.spent;
+        let what = format!("job {}", sibling.job);
+        let row = UsageRow::sums(&what, &sibling.model, (prompt, cached, output), usd);
+        let row = UsageRow { detail: Some(sibling.task.clone()), ..row };
+        match sibling.held {
+            Some(held) => UsageRow { cost: format!("running, cap {}", held.shown()), ..row.unknown() },
+            None => row,
+        }
+    };
+    siblings.iter().map(row).collect()
 }
 
 /// One row of where a budget stands.
@@ -319,5 +336,8 @@ pub(super) fn footer(run: &Run) -> String {
         parts.push(format!("{} tier", served.tier));
         parts.push(format!("hold {}", text::quote(served.hold.as_str())));
     }
+    parts.extend(
+        run.around.commit.as_ref().map(|commit| format!("commit {}", text::quote(text::short(commit)))),
+    );
     parts.join(" · ")
 }

@@ -12,6 +12,7 @@ pub fn render(run: &Run) -> String {
     let mut out = markdown::head(run);
     out.push_str(&markdown::usage(run));
     out.push_str(&markdown::budgets(run, run.public));
+    out.push_str(&markdown::around(run));
     out.push_str(&markdown::details(run));
     out.push_str(&files(run));
     out.push_str(&markdown::footer(run));

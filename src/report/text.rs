@@ -22,6 +22,11 @@ pub(super) fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "'"))
 }
 
+/// A commit as people name it.
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
 /// A count with its digits grouped.
 pub(super) fn count(count: u64) -> String {
     money::group(u128::from(count))

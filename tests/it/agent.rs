@@ -59,6 +59,7 @@ async fn claude_code_is_heard_and_leaves_nothing_behind() {
             preset: &launch.env,
             secrets: &[KEY.to_owned()],
             identity: Identity::default(),
+            hooks_off: false,
         },
     );
     assert_eq!(environment.kept_out, ["ANTHROPIC_API_KEY"]);

@@ -158,7 +158,7 @@ fn check_fails_on_a_mistake_and_on_a_file_that_is_not_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("b.yml");
     fs::write(&file, "version: 1\nbudget: []\n").expect("the file can be written");
-    let args = check::Args { budget_file: Some(file.clone()) };
+    let args = check::Args { budget_file: Some(file.clone()), try_file: None };
     let path = file.display();
     let expected = format!("{path}:2:1: budget: there is no such key\n\nhint: did you mean `budgets`?\n");
     assert_eq!(checked(&args), (2, String::new(), expected));
@@ -211,7 +211,7 @@ fn init_writes_files_that_pass_check_and_never_overwrites() {
     assert!(out.starts_with("wrote .github/tollgate.yml\nwrote .github/workflows/tollgate.yml\n"), "{out}");
 
     let file = folder.path().join(budget::PATH);
-    let (code, _, err) = checked(&check::Args { budget_file: Some(file.clone()) });
+    let (code, _, err) = checked(&check::Args { budget_file: Some(file.clone()), try_file: None });
     assert_eq!((code, err.as_str()), (0, ""));
     let budget = budget::parse(init::BUDGET, budget::PATH).expect("init's file is valid");
     let hard = |scope, per| {
@@ -308,7 +308,7 @@ fn the_schema_takes_what_the_parser_takes() {
 fn the_parser_knows_every_key_of_the_schema() {
     let schema: Value = serde_json::from_str(&schema::json()).expect("the schema is JSON");
     let keys = schema["properties"].as_object().expect("the file has keys");
-    assert_eq!(keys.len(), 14);
+    assert_eq!(keys.len(), 15);
     for (key, below) in keys {
         let nested =
             below["properties"].as_object().into_iter().flatten().map(|(name, _)| format!("{{ {name}: }}"));
@@ -318,4 +318,26 @@ fn the_parser_knows_every_key_of_the_schema() {
             assert!(!errors.contains("there is no such key"), "{file}{errors}");
         }
     }
+}
+
+/// The rule that decides is named, and a line that is no event is said so.
+#[test]
+fn events_are_tried_against_the_rules() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (file, events) = (dir.path().join("tollgate.yml"), dir.path().join("events.jsonl"));
+    let rules = "version: 1\nrules:\n  - { if: { title: release, lines: \"> 5\" }, stakes: high }\n";
+    std::fs::write(&file, rules).expect("it is written");
+    let event =
+        r#"{"id":"a","event":{"name":"push"},"title":"Release 2","files":[{"path":"x.rs","additions":9}]}"#;
+    std::fs::write(&events, format!("{event}\nnothing\n")).expect("it is written");
+    let args = check::Args { budget_file: Some(file), try_file: Some(events) };
+    let (code, out, err) = checked(&args);
+    assert_eq!(code, 2);
+    assert_eq!(
+        out,
+        "a: review, high stakes\n  \
+         task review: nobody asked for anything, so it is a review\n  \
+         stakes high: rule on line 3 of the budget file: the title holds `release`, and at least 6 lines change\n"
+    );
+    assert!(err.contains("events.jsonl:2: the event is not valid JSON"), "{err}");
 }

@@ -84,7 +84,7 @@ fn bad_lines_are_named_and_the_others_answered() {
          stdin:5: the input line has no text at /id\n\
          stdin:6: the event `release` is not supported\n\nhint: run tollgate on one of pull_request, \
          pull_request_target, issue_comment, pull_request_review_comment, workflow_dispatch, schedule, push, \
-         merge_group, or pass a payload of one with --event FILE\n"
+         merge_group, workflow_run, or pass a payload of one with --event FILE\n"
     );
 }
 

@@ -14,17 +14,17 @@ use tollgate::money::Usd;
 /// Set in a process that works for a test: the ledger's folder, its own name, how many runs.
 const WORK: &str = "TOLLGATE_TEST_LEDGER_WORK";
 
-fn cents(count: u32) -> Usd {
+pub(crate) fn cents(count: u32) -> Usd {
     Usd::from_pico(i128::from(count) * 10_000_000_000)
 }
 
-fn budget(amount: u32) -> Limit {
+pub(crate) fn budget(amount: u32) -> Limit {
     let window = Window { start: Timestamp::UNIX_EPOCH, end: None };
     let (purse, per) = ("repo".to_owned(), "total".to_owned());
     Limit { purse, per, window, usd: cents(amount), enforce: Enforce::Hard }
 }
 
-fn request(hold: &str, want: u32, budget: Limit, now: Timestamp) -> Request {
+pub(crate) fn request(hold: &str, want: u32, budget: Limit, now: Timestamp) -> Request {
     Request {
         hold: HoldId::from_text(hold),
         claim: hold.to_owned(),
@@ -34,10 +34,11 @@ fn request(hold: &str, want: u32, budget: Limit, now: Timestamp) -> Request {
         purses: vec!["repo".to_owned()],
         expires: now + SignedDuration::from_hours(1),
         about: About { task: "review".into(), model: "claude-sonnet-5-5".into(), ..About::default() },
+        lift: None,
     }
 }
 
-fn spend(count: u32) -> Spend {
+pub(crate) fn spend(count: u32) -> Spend {
     Spend { usd: cents(count), ..Spend::default() }
 }
 

@@ -17,6 +17,7 @@ use tollgate::meter::{ModelTotals, Phase, Totals};
 use tollgate::model::ModelId;
 use tollgate::money::Usd;
 use tollgate::outcome::{Outcome, Verdict};
+use tollgate::report::around::Around;
 use tollgate::report::{
     BudgetState, Files, PurseTotal, Run, Served, annotations, comment, json, logline, outputs, summary,
     terminal,
@@ -27,7 +28,7 @@ use tollgate::tokens::Counts;
 
 const FILE: &str = ".github/tollgate.yml";
 
-fn usd(text: &str) -> Usd {
+pub(crate) fn usd(text: &str) -> Usd {
     text.parse().expect("an amount")
 }
 
@@ -35,7 +36,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
-fn budget(purse: &str, per: &str, limit: &str, settled: &str) -> BudgetState {
+pub(crate) fn budget(purse: &str, per: &str, limit: &str, settled: &str) -> BudgetState {
     let (start, end) = match per {
         "day" => ("2026-11-23T00:00:00Z", Some("2026-11-24T00:00:00Z")),
         "week" => ("2026-11-23T00:00:00Z", Some("2026-11-30T00:00:00Z")),
@@ -99,7 +100,7 @@ fn served(tier: Tier, model: &str, cap: &str, reason: &str) -> Served {
 }
 
 /// A review that went well: the usual run.
-fn pass() -> Run {
+pub(crate) fn pass() -> Run {
     let sonnet = Counts {
         input: 4_210,
         cache_read: 166_012,
@@ -154,6 +155,7 @@ fn pass() -> Run {
         budget_file: Some(FILE.to_owned()),
         notes: Vec::new(),
         files: Files::default(),
+        around: Around::default(),
     }
 }
 
@@ -438,7 +440,7 @@ fn scenarios() -> Vec<(&'static str, Run)> {
 }
 
 /// Compares with the golden file of that name, or writes it.
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("TOLLGATE_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
@@ -516,6 +518,9 @@ fn step_outputs_are_those_that_are_promised_and_the_verdict_is_last() {
         "budget_limit_usd",
         "overrun",
         "hold_id",
+        "run_folder",
+        "result_path",
+        "patch_path",
         "summary_path",
     ];
     promised.sort_unstable();

@@ -6,11 +6,16 @@ use std::fs;
 use serde_json::{Value, json};
 use tollgate::simulate::{Answer, Script};
 
-use crate::run::{agent, budget, lines, repository, serve, summary, verdict};
+use crate::run::{agent, lines, repository, serve, summary, verdict};
 use crate::support::{Tollgate, git};
 
+/// A budget file as of [`crate::run::budget`], whose books are files: these tests have no forge.
+fn budget(usd: &str, cap: &str, on: &str) -> String {
+    crate::run::budget(usd, cap, on) + "ledger: file\n"
+}
+
 /// The files that the runner gives a step.
-fn runner(world: &mut Tollgate) {
+pub(crate) fn runner(world: &mut Tollgate) {
     for (name, file) in
         [("GITHUB_OUTPUT", "output"), ("GITHUB_STEP_SUMMARY", "summary.md"), ("GITHUB_ENV", "env")]
     {
@@ -28,7 +33,7 @@ fn runner(world: &mut Tollgate) {
 }
 
 /// A branch with a pull request, whose budget file is `theirs`; `origin/main` has `ours`.
-fn pull_request(ours: &str, theirs: &str) -> Tollgate {
+pub(crate) fn pull_request(ours: &str, theirs: &str) -> Tollgate {
     let mut world = repository(ours);
     let base = git(&world.work(), &["rev-parse", "HEAD"]);
     git(&world.work(), &["update-ref", "refs/remotes/origin/main", &base]);
@@ -53,7 +58,7 @@ fn pull_request(ours: &str, theirs: &str) -> Tollgate {
     world
 }
 
-fn plain() -> crate::run::Upstream {
+pub(crate) fn plain() -> crate::run::Upstream {
     serve(Script::new(|_| Answer::text("Looked at.").of_tokens(400).into()))
 }
 
@@ -96,7 +101,10 @@ fn step_outputs_say_what_the_summary_says() {
                 "outcome",
                 "output_tokens",
                 "overrun",
+                "patch_path",
                 "reason",
+                "result_path",
+                "run_folder",
                 "stakes",
                 "summary_path",
                 "task",
@@ -108,6 +116,7 @@ fn step_outputs_say_what_the_summary_says() {
         for (name, value) in &outputs {
             let same = match &summary[name] {
                 Value::String(text) => text.clone(),
+                Value::Null => String::new(),
                 other => other.to_string(),
             };
             assert_eq!(*value, same, "{name}");
@@ -130,6 +139,11 @@ fn the_summarys_shape_is_stable() {
         assert!(!summary[changing].is_null(), "{changing}");
         summary[changing] = json!("…");
     }
+    let fields = summary.as_object_mut().expect("an object");
+    for path in ["run_folder", "result_path"] {
+        assert!(fields.remove(path).is_some_and(|path| path.is_string()), "{path}");
+    }
+    assert_eq!(fields.remove("patch_path"), Some(Value::Null));
     assert_eq!(
         summary,
         json!({

@@ -59,6 +59,13 @@ fn without_a_key_no_agent_runs() {
                     "{}",
                     run.stdout
                 );
+                assert!(
+                    run.stdout.contains(
+                        "- With a key it would have been review at medium stakes, at the medium tier: claude-sonnet-5-5, capped at $0.80."
+                    ),
+                    "{}",
+                    run.stdout
+                );
             }
             _ => assert_eq!((run.stderr.as_str(), run.stdout.as_str()), (ERROR, ""), "{fork} {login} {on}"),
         }

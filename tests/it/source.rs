@@ -16,13 +16,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("classify", &["event", "budget"]),
     ("limits", &["event", "budget", "ledger"]),
     ("route", &["classify", "budget", "price", "ledger", "limits"]),
+    ("plan", &["classify", "event", "budget", "price", "ledger", "limits"]),
+    ("overrides", &["budget", "price", "ledger"]),
     ("savings", &["budget", "price", "ledger"]),
     ("gate", &["budget", "ledger", "limits", "exit"]),
     ("ledger", &[]),
     ("meter", &["provider", "price"]),
     ("agent", &[]),
     ("github", &[]),
-    ("report", &["classify", "route", "savings", "gate", "limits", "ledger", "meter"]),
+    ("report", &["classify", "route", "savings", "gate", "limits", "ledger", "meter", "budget"]),
     ("simulate", &[]),
     ("exit", &[]),
     ("supervise", &["meter", "agent"]),
@@ -66,7 +68,19 @@ fn every_module_imports_only_what_it_may() {
 
 #[test]
 fn decisions_do_no_io() {
-    let pure = ["budget", "classify", "limits", "route", "savings", "gate", "price", "provider", "ledger"];
+    let pure = [
+        "budget",
+        "classify",
+        "limits",
+        "route",
+        "plan",
+        "overrides",
+        "savings",
+        "gate",
+        "price",
+        "provider",
+        "ledger",
+    ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let module = module_of(&path);

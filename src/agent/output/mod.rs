@@ -18,6 +18,7 @@ use crate::id::random_hex;
 mod claude;
 mod clean;
 mod lines;
+mod patterns;
 mod redact;
 
 #[cfg(test)]

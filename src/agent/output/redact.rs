@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 
 /// What stands in a secret's place.
-const MASK: &str = "[redacted]";
+pub(super) const MASK: &str = "[redacted]";
 /// Anything shorter would be found in innocent text.
 const LENGTH_MIN: usize = 8;
 
@@ -32,6 +32,16 @@ impl Redactor {
     /// The length of the longest spelling in bytes: how far one must look beyond a cut.
     pub(super) fn longest(&self) -> usize {
         self.longest
+    }
+
+    /// Masks every secret in a whole text, and besides everything that looks like a key of a known kind. For
+    /// texts that leave the machine.
+    #[must_use]
+    pub fn published(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        self.redact(&mut text);
+        super::patterns::mask(&mut text);
+        text
     }
 
     /// Masks every secret in the text.

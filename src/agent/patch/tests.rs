@@ -102,6 +102,7 @@ async fn a_patch_applied_to_the_base_gives_the_agents_tree() {
     let PatchOutcome::Saved { path, files, bytes } = outcome else { panic!("{outcome:?}") };
     assert_eq!((files, bytes), (10, std::fs::metadata(&path).expect("a patch").len()));
     assert_eq!(std::fs::read(repo.tree().join(".git/index")).expect("an index"), before, "left alone");
+    baseline.discard();
     assert!(!repo.run().join("shadow.git").exists());
 
     let other = repo.folder.path().join("other");

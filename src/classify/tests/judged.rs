@@ -3,6 +3,7 @@
 use globset::{Glob, GlobSetBuilder};
 
 use super::*;
+use crate::budget::{Count, When};
 use ChangeKind::{Docs, Implementation};
 use Stakes::{High, Low, Medium};
 
@@ -151,7 +152,7 @@ fn rule(
     });
     let written = paths.iter().map(|path| (*path).to_owned()).collect();
     let paths = (!paths.is_empty()).then(|| (written, globs.build().unwrap()));
-    Rule { label: label.map(str::to_owned), paths, task, stakes, line }
+    Rule { label: label.map(str::to_owned), paths, when: When::default(), task, stakes, line }
 }
 
 #[test]
@@ -193,4 +194,67 @@ fn a_path_rule_lowers_only_where_every_file_matches() {
     let stakes = |files: Files| classify(&opened(change("Tidy up", files)), &rules).stakes;
     assert_eq!(stakes(&[("docs/handbook.md", 900, 0)]), Low);
     assert_eq!(stakes(&[("docs/a.md", 1, 0), ("src/auth.rs", 9, 0)]), High);
+}
+
+/// Every condition holds for one event and fails for another.
+#[test]
+fn rules_on_other_things() {
+    type Spoil = fn(&mut Event);
+    fn of(event: &mut Event) -> &mut crate::event::Change {
+        event.change.as_mut().unwrap()
+    }
+    let branch = || Some(("fix/*".to_owned(), Glob::new("fix/*").unwrap().compile_matcher()));
+    let text = |text: &str| Some(text.to_owned());
+    let cases: [(When, Spoil); 8] = [
+        (When { title: text("QUEUE"), ..When::default() }, |event| of(event).title = "Stacks".to_owned()),
+        (When { branch: branch(), ..When::default() }, |event| of(event).branch = "main".to_owned()),
+        (When { author: text("Someone"), ..When::default() }, |event| of(event).author.login.push('x')),
+        (When { event: text("issue_comment"), ..When::default() }, |event| event.kind = Kind::PullRequest),
+        (When { comment: text("go on"), ..When::default() }, |event| event.comment = None),
+        (When { language: text("RS"), ..When::default() }, |event| of(event).files.clear()),
+        (When { lines: Count::parse("> 50"), ..When::default() }, |event| of(event).additions_total = 38),
+        (When { files: Count::parse("<= 1"), ..When::default() }, |event| of(event).files_total = 2),
+    ];
+    for (when, spoil) in cases {
+        let shown = when.conditions().join(" ");
+        let rules = [Rule { when, ..rule(7, None, &[], Some(Task::Docs), None) }];
+        let mut change = code_change();
+        change.branch = "fix/queue".to_owned();
+        let mut event = commented(change, "@agent Go on, implement it", person(Some("MEMBER")));
+        assert_eq!(classify(&event, &rules).task, Task::Docs, "{shown}");
+        spoil(&mut event);
+        assert_ne!(classify(&event, &rules).task, Task::Docs, "{shown}");
+    }
+}
+
+/// Words that an outsider chose may fit a rule; they raise the stakes and choose a review at most.
+#[test]
+fn a_rule_on_an_outsiders_words_only_raises() {
+    let by_title = |task, stakes| Rule {
+        when: When { title: Some("queue".to_owned()), ..When::default() },
+        ..rule(2, None, &[], task, stakes)
+    };
+    let mut change = code_change();
+    change.author = person(Some("NONE"));
+    let class = classify(&opened(change.clone()), &[by_title(Some(Task::Docs), Some(Low))]);
+    assert_eq!((class.task, class.stakes), (Task::Review, Medium));
+    let class = classify(&opened(change), &[by_title(None, Some(High))]);
+    assert_eq!(class.stakes, High);
+}
+
+#[test]
+fn bounds_of_counts() {
+    use Count::{AtLeast, AtMost};
+    let parsed = ["> 5", ">=5", "< 5", "<= 1_000", "5", "> x", "< 0", ""].map(Count::parse);
+    assert_eq!(
+        parsed,
+        [Some(AtLeast(6)), Some(AtLeast(5)), Some(AtMost(4)), Some(AtMost(1000)), None, None, None, None]
+    );
+}
+
+#[test]
+fn rules_know_every_event() {
+    let mut names: Vec<&str> = Kind::GITHUB.iter().map(|(name, _)| *name).collect();
+    names.push(Kind::Local.as_str());
+    assert_eq!(crate::budget::EVENTS.as_slice(), names);
 }

@@ -264,7 +264,7 @@ fn whole_messages() {
     assert_eq!(
         parse("release", b"{}").unwrap_err().to_string(),
         "the event `release` is not supported\n\nhint: run tollgate on one of pull_request, pull_request_target, \
-         issue_comment, pull_request_review_comment, workflow_dispatch, schedule, push, merge_group, or pass a \
+         issue_comment, pull_request_review_comment, workflow_dispatch, schedule, push, merge_group, workflow_run, or pass a \
          payload of one with --event FILE"
     );
     assert_eq!(
@@ -300,5 +300,37 @@ proptest::proptest! {
     fn no_payload_breaks_it(payload: String, index in 0..8_usize) {
         let _ = parse(Kind::GITHUB[index].0, payload.as_bytes());
         let _ = guess(payload.as_bytes(), None);
+    }
+}
+
+#[test]
+fn a_workflows_run_names_a_pull_request_only_where_its_head_was_run() {
+    let sha = |digit: &str| digit.repeat(40);
+    let payload = |head: &str, numbers: &[(u64, String)], repository: u64| {
+        let pull_requests: Vec<_> = numbers
+            .iter()
+            .map(|(number, sha)| serde_json::json!({ "number": number, "head": { "sha": sha }, "base": { "ref": "next", "sha": "b" } }))
+            .collect();
+        serde_json::json!({
+            "action": "completed",
+            "repository": { "full_name": "o/r", "id": 5, "default_branch": "main" },
+            "workflow_run": {
+                "head_branch": "topic", "head_sha": head, "actor": { "login": "lee" },
+                "head_repository": { "id": repository }, "pull_requests": pull_requests
+            }
+        })
+        .to_string()
+    };
+    for (numbers, repository, number, base, fork) in [
+        (vec![(9, sha("1"))], 5, Some(9), "next", false),
+        (vec![(9, sha("2"))], 5, None, "main", false),
+        (vec![(9, sha("1")), (10, sha("1"))], 5, None, "main", false),
+        (vec![], 6, None, "main", true),
+    ] {
+        let payload = payload(&sha("1"), &numbers, repository);
+        assert_eq!(guess(payload.as_bytes(), None).expect("a shape"), "workflow_run");
+        let change = parse("workflow_run", payload.as_bytes()).expect("an event").change.expect("a change");
+        assert_eq!((change.number, change.base.as_str(), change.fork), (number, base, fork), "{numbers:?}");
+        assert_eq!((change.head_sha, change.author.trusted()), (sha("1"), false));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::git::RemoteError;
 use super::lock::Holder;
 use crate::ledger::book::Discord;
 use crate::ledger::commit::CommitError;
@@ -99,6 +100,9 @@ pub enum StoreError {
     /// There is no ledger here.
     #[error("there is no ledger in `{}`\n\nhint: `--ledger PATH` names another folder; the first run makes one", .0.display())]
     Missing(PathBuf),
+    /// A git ledger cannot be used.
+    #[error(transparent)]
+    Git(#[from] RemoteError),
 }
 
 fn io_hint(error: &std::io::Error) -> &'static str {

@@ -21,14 +21,10 @@ use jiff::Timestamp;
 
 use super::history::{self, Events, Lines, Shard, shards};
 use super::lock::Lock;
+use super::session::{self, Session};
 use super::{Damage, HeadProblem, Options, StoreError, Verified, audit, plain};
-use crate::id::HoldId;
-use crate::ledger::book::Book;
-use crate::ledger::commit::{self, Commit, Head, HeadError};
-use crate::ledger::decide::Draft;
+use crate::ledger::commit::{Commit, Head, HeadError};
 use crate::ledger::event::LineHash;
-use crate::ledger::hold::Hold;
-use crate::ledger::{Balance, Limit};
 
 /// The longest head that is read: far above what the bounds of a book allow.
 const HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -184,7 +180,7 @@ impl FileStore {
             });
             cut.map_err(StoreError::io("cut the unfinished last line off", &path))?;
         }
-        Ok(Session { store: self.clone(), _lock: lock, head })
+        Ok(Session::new(session::Ground::File(Ground { store: self.clone(), _lock: lock }), head))
     }
 
     fn read_head(&self) -> Result<Result<Option<Head>, HeadError>, StoreError> {
@@ -267,74 +263,34 @@ impl FileStore {
     }
 }
 
-/// One transaction: the book under the lock.
+/// What a transaction on a folder stands on: its lock.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Ground {
     store: FileStore,
     _lock: Lock,
-    head: Head,
 }
 
-impl Session {
-    pub(super) fn book(&self) -> &Book {
-        &self.head.book
+impl Ground {
+    pub(super) fn now(&self) -> Timestamp {
+        self.store.now()
     }
 
-    /// The time that the next event would have.
-    pub(super) fn time(&self) -> Timestamp {
-        self.head.book.next_time(self.store.now())
+    pub(super) fn events_folder(&self) -> PathBuf {
+        self.store.events_folder()
     }
 
-    /// A hold, live or closed.
-    pub(super) fn find(&self, id: &HoldId) -> Result<Option<Hold>, StoreError> {
-        match self.head.book.live_hold(id) {
-            Some(hold) => Ok(Some(hold.clone())),
-            None => history::find(&self.store.events_folder(), id),
-        }
-    }
-
-    /// The limits with what has been taken from them; the history is asked for those that the book does
-    /// not follow.
-    pub(super) fn balances(&mut self, limits: &[Limit]) -> Result<Vec<Balance>, StoreError> {
-        let missing: Vec<&Limit> =
-            limits.iter().filter(|limit| self.head.book.balance(limit).is_none()).collect();
-        let settled = if missing.is_empty() {
-            Vec::new()
-        } else {
-            history::settled(&self.store.events_folder(), &missing)?
-        };
-        for (limit, settled) in missing.iter().zip(&settled) {
-            self.head.book.follow(limit, *settled);
-        }
-        let from_history = |limit: &Limit| {
-            let place = missing.iter().position(|missing| *missing == limit);
-            let settled = place.and_then(|place| settled.get(place)).copied().unwrap_or_default();
-            let held = self.head.book.held(&limit.purse, &limit.window);
-            Balance { limit: limit.clone(), settled, held }
-        };
-        Ok(limits
-            .iter()
-            .map(|limit| self.head.book.balance(limit).unwrap_or_else(|| from_history(limit)))
-            .collect())
-    }
-
-    /// Makes drafts part of the ledger: lines first, durably, then the head.
-    pub(super) fn commit(&mut self, drafts: Vec<Draft>, at: Timestamp) -> Result<(), StoreError> {
-        if drafts.is_empty() {
-            return Ok(());
-        }
-        let Commit { lines, head } = commit::build(&self.head, drafts, at)?;
-        let mut rest = lines.as_slice();
+    /// Lines first, durably, then the head.
+    pub(super) fn put(&self, commit: &Commit) -> Result<(), StoreError> {
+        let mut rest = commit.lines.as_slice();
         while let Some((shard, _)) = rest.first() {
             let count = rest.iter().take_while(|(name, _)| name == shard).count();
             let text: String = rest[..count].iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
             self.append(shard, text.as_bytes())?;
             rest = &rest[count..];
         }
-        self.head = head;
         // The events are durable, and decide. A head that could not be replaced is behind, and catches
         // up; to report that as a failure would deny what has happened.
-        let _ = self.replace_head();
+        let _ = self.replace_head(&commit.head);
         Ok(())
     }
 
@@ -360,12 +316,12 @@ impl Session {
         })
     }
 
-    fn replace_head(&self) -> std::io::Result<()> {
+    fn replace_head(&self, head: &Head) -> std::io::Result<()> {
         let temporary = self.store.folder.join("head.json.new");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = plain::open_with(&mut options, &temporary)?;
-        file.write_all(self.head.encode().as_bytes())?;
+        file.write_all(head.encode().as_bytes())?;
         file.sync_data()?;
         std::fs::rename(&temporary, self.store.head_path())
     }

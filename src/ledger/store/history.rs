@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use memchr::memmem;
 
+use super::git::Scratch;
 use super::{Damage, StoreError, plain};
 use crate::id::HoldId;
 use crate::ledger::Limit;
@@ -162,11 +164,17 @@ impl Iterator for Lines {
 pub struct Events {
     lines: Lines,
     since: Option<Timestamp>,
+    /// What the lines are read from, where that is not to stay.
+    _source: Option<Arc<Scratch>>,
 }
 
 impl Events {
     pub(super) fn new(lines: Lines, since: Option<Timestamp>) -> Self {
-        Self { lines, since }
+        Self { lines, since, _source: None }
+    }
+
+    pub(super) fn from_scratch(lines: Lines, since: Option<Timestamp>, source: Arc<Scratch>) -> Self {
+        Self { lines, since, _source: Some(source) }
     }
 }
 
@@ -215,7 +223,7 @@ pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, Stor
             Kind::Settle(body) => (&body.of, body.spend.usd),
             Kind::Expire(body) => (&body.of, body.spend.usd),
             Kind::Adjust(body) => (&body.of, body.delta),
-            Kind::Reserve(_) | Kind::Void(_) => return Ok(()),
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) => return Ok(()),
         };
         for (account, sum) in accounts.iter().zip(&mut sums) {
             if account.counts(origin) {
@@ -238,7 +246,8 @@ pub(super) fn find(events: &Path, id: &HoldId) -> Result<Option<Hold>, StoreErro
         scan(events, vec![(name, age == 0)], |bytes, place| {
             if finder.find(bytes).is_some() {
                 let event = read(bytes, place)?.event;
-                older.extend((event.hold == *id).then(|| (place.clone(), event)));
+                let its = event.hold == *id && !matches!(event.kind, Kind::Refuse(_));
+                older.extend(its.then(|| (place.clone(), event)));
             }
             Ok(())
         })?;

@@ -1,14 +1,16 @@
 //! Stores: where the events are. A store moves bytes and compares and swaps; every rule is elsewhere.
 //!
-//! All operations here read the book under the store's lock, decide, append, and answer from the book
-//! after. They are synchronous, and take as long whatever the length of the history, but for a hold that
+//! All operations here read the book, decide, append, and answer from the book after: a `session`, under
+//! the lock of a file ledger, or again and again until nobody was faster on a git one. They are synchronous, and take as long whatever the length of the history, but for a hold that
 //! was closed before and an account that the book does not follow: those are looked up in the history.
 
 mod error;
 mod file;
+pub mod git;
 mod history;
 mod lock;
 mod plain;
+mod session;
 
 use std::fmt;
 use std::path::Path;
@@ -30,7 +32,9 @@ pub use error::{Damage, StoreError};
 pub use history::Events;
 pub use lock::Holder;
 
-use file::{FileStore, Session};
+use file::FileStore;
+use git::{GitPlace, GitStore};
+use session::Session;
 
 /// The store's clock. The file store's is the machine's; tests bring their own.
 #[derive(Clone)]
@@ -91,6 +95,8 @@ impl Default for Options {
 pub enum Store {
     /// Files in a folder.
     File(FileStore),
+    /// A branch of a repository.
+    Git(GitStore),
 }
 
 /// What [`Store::verify`] found in order.
@@ -145,11 +151,29 @@ impl Store {
         FileStore::open_existing(folder, options).map(Self::File)
     }
 
+    /// Opens the ledger on a branch. Nothing is fetched or made before it is asked for something; a branch
+    /// that is not there is an empty ledger, unless it was seen before.
+    #[must_use]
+    pub fn open_git(place: GitPlace, options: Options) -> Self {
+        Self::Git(GitStore::new(place, options))
+    }
+
+    /// Lets go of everything on this machine that somebody else could tamper with until the next
+    /// operation: to be called before an agent starts.
+    pub fn rest(&self) {
+        match self {
+            Self::File(_) => {}
+            Self::Git(git) => git.rest(),
+        }
+    }
+
     /// The store's time: what windows are to be computed from.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        let Self::File(file) = self;
-        file.now()
+        match self {
+            Self::File(file) => file.now(),
+            Self::Git(git) => git.now(),
+        }
     }
 
     /// Each limit with what has been taken from it.
@@ -203,12 +227,33 @@ impl Store {
         })
     }
 
+    /// Records that a run was not started because `by` had too little left. It takes nothing from any
+    /// limit; reports count it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, or the request makes no sense.
+    pub fn refuse(&self, request: &Request, by: &Balance) -> Result<(), StoreError> {
+        self.write(|session| {
+            let at = session.time();
+            let draft = decide::refuse(request, by, at)?;
+            session.commit(vec![draft], at)
+        })
+    }
+
     /// Records what the run of a hold spent. The same settlement again changes nothing.
     ///
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it was settled at another amount.
     pub fn settle(&self, id: &HoldId, spend: &Spend) -> Result<Settlement, StoreError> {
         self.close(id, |hold| decide::settle(hold, spend))
+    }
+
+    /// As [`Store::settle`], with a word for how the run ended.
+    ///
+    /// # Errors
+    /// As [`Store::settle`].
+    pub fn settle_as(&self, id: &HoldId, spend: &Spend, outcome: &str) -> Result<Settlement, StoreError> {
+        self.close(id, |hold| decide::settle_as(hold, spend, Some(outcome)))
     }
 
     /// Gives a hold up without spend: its run forwarded nothing, or a person says so.
@@ -242,7 +287,7 @@ impl Store {
     pub fn sweep(&self) -> Result<Vec<HoldId>, StoreError> {
         self.write(|session| {
             let at = session.time();
-            let drafts = decide::sweep(session.book(), at)?;
+            let drafts = decide::sweep(session.book(), session.certain_time())?;
             let swept = drafts.iter().map(|draft| draft.hold.clone()).collect();
             session.commit(drafts, at)?;
             Ok(swept)
@@ -254,8 +299,10 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn events(&self, since: Option<Timestamp>) -> Result<Events, StoreError> {
-        let Self::File(file) = self;
-        file.events(since)
+        match self {
+            Self::File(file) => file.events(since),
+            Self::Git(git) => git.events(since),
+        }
     }
 
     /// Reads everything there is, and checks it: every line, the chain, every step of every hold, every
@@ -264,8 +311,10 @@ impl Store {
     /// # Errors
     /// When the events are damaged, or cannot be read.
     pub fn verify(&self) -> Result<Verified, StoreError> {
-        let Self::File(file) = self;
-        file.verify()
+        match self {
+            Self::File(file) => file.verify(),
+            Self::Git(git) => git.verify(),
+        }
     }
 
     fn close(
@@ -293,14 +342,19 @@ impl Store {
         })
     }
 
-    fn write<T>(&self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Self::File(file) = self;
-        work(&mut file.begin_write()?)
+    /// Runs a transaction; a git ledger runs it again for as long as somebody else is faster.
+    fn write<T>(&self, work: impl Fn(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self {
+            Self::File(file) => work(&mut file.begin_write()?),
+            Self::Git(git) => git.write(work),
+        }
     }
 
-    fn read<T>(&self, work: impl FnOnce(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Self::File(file) = self;
-        work(&mut file.begin_read()?)
+    fn read<T>(&self, work: impl Fn(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self {
+            Self::File(file) => work(&mut file.begin_read()?),
+            Self::Git(git) => git.read(work),
+        }
     }
 }
 

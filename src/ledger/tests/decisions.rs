@@ -5,8 +5,9 @@ use crate::ledger::audit::Audit;
 use crate::ledger::book::{Book, Discord};
 use crate::ledger::commit::{self, Head};
 use crate::ledger::decide::{self, Refusal};
+use crate::ledger::event::Kind;
 use crate::ledger::event::{self, LineError};
-use crate::ledger::{Answer, Balance};
+use crate::ledger::{Answer, Balance, Lift};
 
 const NOON: &str = "2026-11-23T12:00:00Z";
 
@@ -300,4 +301,69 @@ fn a_book_takes_the_next_line_only() {
     let before = time(NOON);
     assert_eq!(broken(&|l| l.event.at = before), Discord::Time { before, found: before });
     assert!(matches!(broken(&|l| l.event.hold = id("b")), Discord::Hold { .. }));
+}
+
+/// A hold of $3 on a budget of $2 that an override of $10 has raised.
+fn lifted(now: Timestamp) -> Request {
+    let limits = [limit("repo", november(), "12", Enforce::Hard)];
+    let lift = Lift {
+        usd: usd("10"),
+        label: "more".to_owned(),
+        by: "kim".to_owned(),
+        set: time("2026-11-23T00:00:00Z"),
+        expires: time("2026-11-24T00:00:00Z"),
+    };
+    Request { lift: Some(lift), ..request("a", "3", &limits, now) }
+}
+
+fn granted(request: &Request, at: Timestamp) -> Result<Option<decide::Draft>, Refusal> {
+    let balances: Vec<Balance> = request
+        .limits
+        .iter()
+        .map(|limit| Balance { limit: limit.clone(), settled: usd("2"), held: Usd::ZERO })
+        .collect();
+    decide::reserve(&Book::default(), request, &balances, at).map(|decision| decision.draft)
+}
+
+#[test]
+fn an_override_is_in_the_hold_and_is_checked_with_it() {
+    let noon = time(NOON);
+    let request = lifted(noon);
+    let draft = granted(&request, noon).expect("a decision").expect("granted");
+    let Kind::Reserve(terms) = &draft.kind else { panic!("{draft:?}") };
+    assert_eq!((terms.cap, terms.lift.as_deref()), (usd("3"), request.lift.as_ref()));
+    let line =
+        commit::build(&Head::default(), vec![draft.clone()], noon).expect("a commit").lines.remove(0).1;
+    let read = event::decode(line.as_bytes()).expect("a line");
+    assert!(Audit::default().apply(&read).is_ok());
+    // The grant is not one that the override covers: after its end, or on limits it cannot have raised.
+    for (expires, most) in [("2026-11-23T11:00:00Z", "12"), ("2026-11-24T00:00:00Z", "9")] {
+        let mut terms = terms.clone();
+        terms.lift.as_mut().expect("it has one").expires = time(expires);
+        terms.limits[0].usd = usd(most);
+        let draft = decide::Draft { kind: Kind::Reserve(terms), ..draft.clone() };
+        let line = commit::build(&Head::default(), vec![draft], noon).expect("a commit").lines.remove(0).1;
+        let read = event::decode(line.as_bytes()).expect("a line");
+        let found = Audit::default().apply(&read);
+        assert!(matches!(&found, Err(Discord::Hold { .. })), "{found:?}");
+    }
+}
+
+#[test]
+fn an_override_that_is_over_grants_nothing() {
+    let late = time("2026-11-24T00:00:00Z");
+    let refusal = granted(&lifted(late), late).expect_err("it is over");
+    assert_eq!(
+        refusal.to_string(),
+        "the ledger was asked for something that makes no sense: hold `a` counts on the override `more`, which was over at 2026-11-24T00:00:00Z"
+    );
+}
+
+#[test]
+fn a_line_without_an_override_is_as_it_was_before_there_were_any() {
+    let noon = time(NOON);
+    let plain = Request { lift: None, ..lifted(noon) };
+    let draft = granted(&plain, noon).expect("a decision").expect("granted");
+    let line = commit::build(&Head::default(), vec![draft], noon).expect("a commit").lines.remove(0).1;
+    assert!(!line.contains("lift") && !line.contains("\"budget\""), "{line}");
 }

@@ -3,6 +3,7 @@
 mod decisions;
 mod files;
 mod model;
+mod records;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,5 +100,6 @@ pub(crate) fn request(hold: &str, want: &str, limits: &[Limit], now: Timestamp) 
         purses,
         expires: now + SignedDuration::from_hours(1),
         about: About { task: "review".to_owned(), ..About::default() },
+        lift: None,
     }
 }

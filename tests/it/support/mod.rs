@@ -1,6 +1,11 @@
 //! What black-box tests share: the real binary in a world of its own, real git repositories, and tools
 //! that may be missing.
 
+pub(crate) mod expression;
+pub(crate) mod git_http;
+pub(crate) mod github;
+pub(crate) mod runner;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,70 @@
+//! What is recorded for reports alone: how a run ended, its stakes, and runs that were refused.
+
+use super::*;
+use crate::ledger::Balance;
+use crate::ledger::event::{self, Event, Kind, LineHash, Origin, Settle};
+
+fn line(kind: Kind) -> String {
+    let event = Event { seq: 1, at: time("2026-11-23T10:00:00Z"), hold: id("a"), kind };
+    event::encode(&event, &LineHash::genesis()).expect("short")
+}
+
+/// The line with its checksum made anew, as its own writer would have written it.
+fn resealed(text: &str) -> Vec<u8> {
+    let (object, _) = text.rsplit_once(",\"sum\":").expect("a sum");
+    event::seal(format!("{object}}}")).into_bytes()
+}
+
+#[test]
+fn lines_of_writers_that_record_less_or_more_are_read() {
+    let of = Origin { reserved: time("2026-11-23T09:00:00Z"), purses: vec!["repo".to_owned()] };
+    let settle = |outcome: Option<&str>| {
+        let outcome = outcome.map(str::to_owned);
+        Kind::Settle(Settle { spend: spend("0.5"), overrun: false, of: of.clone(), outcome })
+    };
+    let (with, without) = (line(settle(Some("capped"))), line(settle(None)));
+    assert!(!without.contains("outcome"), "what is not known is not written");
+    // An older writer's line is byte for byte what this one writes without the word.
+    let stripped = with.replace(",\"outcome\":\"capped\"", "");
+    assert_eq!(resealed(&stripped), without.as_bytes());
+    assert_eq!(event::decode(without.as_bytes()).expect("read").event.kind, settle(None));
+    // A newer writer's words and fields do no harm.
+    let newer = with.replace("\"capped\"", "\"merged_into_another\",\"mood\":\"fine\"");
+    let read = event::decode(&resealed(&newer)).expect("read").event.kind;
+    assert_eq!(read, settle(Some("merged_into_another")));
+}
+
+#[test]
+fn a_run_without_stakes_on_record_is_read() {
+    let about: About = serde_json::from_str(
+        r#"{"task":"review","tier":"low","model":"m","actor":"a","pr":null,"workflow":null}"#,
+    )
+    .expect("an older writer's");
+    assert_eq!(about.stakes, "");
+    assert!(!serde_json::to_string(&about).expect("JSON").contains("stakes"));
+}
+
+#[test]
+fn a_refusal_is_on_record_and_takes_nothing() {
+    let folder = quick_folder();
+    let hands = Hands::at("2026-11-23T10:00:00Z");
+    let store = open(folder.path(), &hands);
+    let budget = limit("repo", november(), "1", Enforce::Hard);
+    let first = request("a", "0.75", std::slice::from_ref(&budget), hands.now());
+    store.reserve(&first).expect("an answer");
+    let before = store.balances(std::slice::from_ref(&budget)).expect("a balance");
+    let second = request("b", "0.75", std::slice::from_ref(&budget), hands.now());
+    let by = Balance { limit: budget.clone(), settled: usd("0"), held: usd("0.75") };
+    store.refuse(&second, &by).expect("recorded");
+    assert_eq!(store.balances(std::slice::from_ref(&budget)).expect("a balance"), before);
+    assert_eq!(store.hold(&id("b")).expect("a ledger"), None, "it never was a hold");
+    store.settle_as(&first.hold, &spend("0.5"), "completed").expect("settled");
+    // The same key may still be granted, and is then found as the hold that it is.
+    store.reserve(&Request { want: usd("0.5"), ..second.clone() }).expect("an answer");
+    assert_eq!(store.holds().expect("a ledger").len(), 1);
+    store.settle(&second.hold, &spend("0.25")).expect("settled");
+    assert_eq!(store.hold(&id("b")).expect("a ledger").map(|hold| hold.spend.usd), Some(usd("0.25")));
+    let verified = store.verify().expect("in order");
+    assert_eq!((verified.holds, verified.events, verified.head), (2, 5, Ok(())));
+    assert_eq!(verified.charged, usd("0.75"));
+}
