@@ -51,11 +51,11 @@ pub fn runs(state: &Path, simulate: bool) -> std::path::PathBuf {
     if simulate { state.join(SIMULATED) } else { state.to_owned() }
 }
 
-/// The limits that apply, with the purses that the ledger knows them by.
+/// The limits that apply, raised by an override that counts, with the purses that the ledger knows them by.
 #[must_use]
 pub fn limits(shell: &Shell, inputs: &Inputs, task: Task, now: Timestamp) -> Limits {
     let Inputs { budget, event, workflow, .. } = inputs;
-    let limits = limits::apply(budget, event, workflow.as_deref(), task, now);
+    let limits = inputs.lifted(limits::apply(budget, event, workflow.as_deref(), task, now));
     if !budget.ledger.is_shared() {
         return limits;
     }

@@ -86,7 +86,7 @@ fn a_budget_without_room_refuses_on_a_branch_as_in_files() {
     let run = world.args(["run", "--simulate"]).run();
     run.expect_code(3);
     assert!(run.stderr.contains("the run was not started"), "{}", run.stderr);
-    assert_eq!(refs(&remote), "refs/heads/main", "a refusal leaves no trace");
+    assert_eq!(refs(&remote), "refs/heads/main\nrefs/heads/tollgate-ledger", "a refusal is on record");
 }
 
 /// As a step of a workflow in `repository`, whose forge is `server`.

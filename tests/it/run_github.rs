@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate::simulate::{Answer, Script};
 
-use crate::run::{Upstream, agent, budget, repository, serve, summary};
+use crate::run::{Upstream, agent, repository, serve, summary};
 use crate::support::github::{Double, Fault, Pull, REPOSITORY, TOKEN};
 use crate::support::{Run, Tollgate, git};
 
@@ -19,6 +19,11 @@ const BOT: &str = "github-actions[bot]";
 const TIP: &str = "cccccccccccccccccccccccccccccccccccccccc";
 /// The pull request.
 pub(crate) const NUMBER: u64 = 9;
+
+/// A budget file as in [`crate::run::budget`] under which the cost comment is the only one.
+pub(crate) fn budget(usd: &str, cap: &str, on: &str) -> String {
+    format!("{}agent: {{ deliver: {{ review: patch }} }}\n", crate::run::budget(usd, cap, on))
+}
 
 pub(crate) fn plain() -> Upstream {
     serve(Script::new(|_| Answer::text("Looked at.").of_tokens(400).into()))

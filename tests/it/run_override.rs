@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::run::{agent, budget, expect_settled, summary};
-use crate::run_github::{NUMBER, checkout, comments, github, plain};
+use crate::run::{agent, expect_settled, summary};
+use crate::run_github::{NUMBER, budget, checkout, comments, github, plain};
 use crate::support::Run;
 use crate::support::github::Double;
 
