@@ -72,7 +72,9 @@ impl Inputs {
             }
         }
         let github = known.forge.as_ref().map(|forge| forge.github.clone());
-        known.notes.extend(trust::confirm(github.as_ref(), &mut event).await);
+        for note in trust::confirm(github.as_ref(), &mut event).await {
+            writeln!(shell.err, "note: {note}")?;
+        }
         if let Some(forge) = &mut known.forge {
             forge.number = event.change.as_ref().and_then(|change| change.number).or(event.issue);
         }

@@ -17,7 +17,7 @@ const TOKEN: &str = "ghs_canaryCanaryCanary0123456789abcdef";
 
 /// A budget file as in [`crate::run::budget`] under which only results are posted.
 fn budget(usd: &str, cap: &str, on: &str) -> String {
-    format!("{}comment: {{ mode: off }}\n", crate::run::budget(usd, cap, on))
+    format!("{}ledger: file\ncomment: {{ mode: off }}\n", crate::run::budget(usd, cap, on))
 }
 
 /// A pull request at a forge, with this way to deliver whatever the task is.

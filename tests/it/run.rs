@@ -89,7 +89,7 @@ pub(crate) fn repository(budget: &str) -> Tollgate {
 /// with little, since runs of tests cost little; `on` goes on from there, as in `, refused: pass`.
 pub(crate) fn budget(usd: &str, cap: &str, on: &str) -> String {
     format!(
-        "version: 1\nledger: file\nbudgets:\n  - {{ scope: repo, per: total, usd: {usd} }}\n\
+        "version: 1\nbudgets:\n  - {{ scope: repo, per: total, usd: {usd} }}\n\
          tiers:\n  low: {{ model: claude-haiku-5-5, max_usd: {cap} }}\non: {{ min_run_usd: 0.0001{on} }}\n"
     )
 }
@@ -287,7 +287,7 @@ fn a_cap_that_a_budget_has_cut_counts_as_that_budget() {
     assert_eq!(
         verdict(&run),
         "verdict: FAIL · the agent was stopped at its cap, $0.0020 of $0.0040 spent, which is what the total repo budget of $0.0040 had left\n\n\
-         hint: raise its `usd` in .github/tollgate.yml line 4 to at least $0.01"
+         hint: raise its `usd` in .github/tollgate.yml line 3 to at least $0.01"
     );
     let ledger = expect_settled(&mut world, true);
     assert!(charged(&ledger) <= usd(&ledger["budgets"][0]["limit_usd"]), "{ledger}");

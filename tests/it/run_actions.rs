@@ -10,7 +10,7 @@ use crate::run::{agent, lines, repository, serve, summary, verdict};
 use crate::support::{Tollgate, git};
 
 /// A budget file as of [`crate::run::budget`], whose books are files: these tests have no forge.
-fn budget(usd: &str, cap: &str, on: &str) -> String {
+pub(crate) fn budget(usd: &str, cap: &str, on: &str) -> String {
     crate::run::budget(usd, cap, on) + "ledger: file\n"
 }
 

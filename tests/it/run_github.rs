@@ -22,7 +22,7 @@ pub(crate) const NUMBER: u64 = 9;
 
 /// A budget file as in [`crate::run::budget`] under which the cost comment is the only one.
 pub(crate) fn budget(usd: &str, cap: &str, on: &str) -> String {
-    format!("{}agent: {{ deliver: {{ review: patch }} }}\n", crate::run::budget(usd, cap, on))
+    format!("{}ledger: file\nagent: {{ deliver: {{ review: patch }} }}\n", crate::run::budget(usd, cap, on))
 }
 
 pub(crate) fn plain() -> Upstream {

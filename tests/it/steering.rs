@@ -7,10 +7,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tollgate::simulate::Answer;
 
-use crate::run::{
-    agent, announced, arrival, budget, charged, expect_settled, lines, repository, serve, with_agent,
-};
-use crate::run_actions::{plain, pull_request};
+use crate::run::{agent, announced, arrival, charged, expect_settled, lines, repository, serve, with_agent};
+use crate::run_actions::{budget, plain, pull_request};
 use crate::support::git;
 
 /// A budget file whose high tier costs little: a change of what steers agents is for the high tier.
