@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -97,6 +99,23 @@ impl Ran {
     }
 }
 
+/// The API of a GitHub that does not know the job's token, for tests that bring no double: nobody else is
+/// asked, and nobody is asked twice.
+fn stranger() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // All these requests are small: one read has the whole of it.
+            let _ = stream.read(&mut [0; 16 * 1024]);
+            let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: 29\r\n\
+                          connection: close\r\n\r\n{\"message\":\"Bad credentials\"}";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
 impl Job {
     /// A job whose checkout is `workspace`, with nothing of this process's environment but `PATH`.
     pub(crate) fn new(workspace: &Path) -> Self {
@@ -137,6 +156,7 @@ impl Job {
             this.github(name, value);
         }
         this.github.insert("token".to_owned(), "ghs_canary".to_owned());
+        this.github("api_url", &stranger());
         this
     }
 
