@@ -65,6 +65,12 @@ impl Charge {
                 }
             }
         };
+        if cost.reckoned.is_some() {
+            let model = cost.lines.first().map_or(&self.bounded.model, |(model, ..)| model);
+            self.state.note(&format!(
+                "the provider says of `{model}` what it charges; that is not what the price table makes of it, and counted"
+            ));
+        }
         self.learn(&named);
         let fresh = if usage.unbilled { 0 } else { usage.counts().fresh() };
         let output = self.reader.answer_tokens().unwrap_or(usage.counts().output);

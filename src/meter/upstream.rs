@@ -157,19 +157,31 @@ impl Upstream {
     }
 
     /// A path that is on the API's list, as it is there.
-    fn path(&self, path_and_query: &PathAndQuery) -> Result<Uri, http::Error> {
+    fn path(&self, vendor: Vendor, path_and_query: &PathAndQuery) -> Result<Uri, http::Error> {
         let mut path = path_and_query.as_str();
-        // Many addresses are given with the version that clients put before every path themselves.
-        for version in ["/v1", "/v1beta"] {
-            let again = path.strip_prefix(version).filter(|rest| rest.starts_with('/'));
-            if let (true, Some(rest)) = (self.prefix.ends_with(version), again) {
-                path = rest;
-                break;
-            }
-        }
+        let below = |path: &'_ str, start: &str| -> Option<usize> {
+            path.strip_prefix(start).filter(|rest| rest.starts_with('/')).map(|_| start.len())
+        };
+        // Azure's clients write all of the path that its addresses are often given with.
+        let again = (!self.prefix.is_empty()).then(|| below(path, &self.prefix)).flatten();
+        // Many addresses are given with the version that clients put before every path themselves; those of
+        // OpenAI's kind may have it anywhere (`/v1beta/openai`, `/api/paas/v4`).
+        let versions = ["/v1", "/v1beta"].into_iter();
+        let mut ends = versions.clone().filter(|version| self.prefix.ends_with(version));
+        let anywhere = vendor == Vendor::OpenAi && self.prefix.split('/').any(is_version);
+        let version = ends
+            .find_map(|version| below(path, version))
+            .or_else(|| versions.clone().filter(|_| anywhere).find_map(|version| below(path, version)));
+        path = &path[again.or(version).unwrap_or(0)..];
         let whole = format!("{}{path}", self.prefix);
         Ok(Uri::from(PathAndQuery::try_from(without_key(&whole).as_ref())?))
     }
+}
+
+/// Whether a segment of a path is a version, such as `v1` or `v1beta`.
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix('v').map(|rest| rest.trim_end_matches("beta"));
+    number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The authority, without a port that goes without saying.
@@ -229,7 +241,7 @@ pub(super) fn request(
     headers.insert(name, value);
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = upstream.path(path_and_query)?;
+    *request.uri_mut() = upstream.path(*vendor, path_and_query)?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -288,7 +300,7 @@ mod tests {
             let upstream = Upstream::parse(text).expect(text);
             let path = PathAndQuery::from_static("/v1/messages?beta=true");
             let base = upstream.base().to_string();
-            let path = upstream.path(&path).expect(text);
+            let path = upstream.path(Vendor::Anthropic, &path).expect(text);
             assert_eq!(format!("{}{path}", base.trim_end_matches('/')), uri);
         }
         for (text, message) in [
@@ -418,6 +430,23 @@ mod tests {
                 (uri, &expected.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()[..]),
                 "{address}"
             );
+        }
+        for (address, path, expected) in [
+            ("https://x.openai.azure.com/openai/v1", "/v1/responses", "/openai/v1/responses"),
+            ("https://x.openai.azure.com/openai/v1/", "/openai/v1/responses?a=b", "/openai/v1/responses?a=b"),
+            (
+                "https://generativelanguage.googleapis.com/v1beta/openai",
+                "/v1/chat/completions",
+                "/v1beta/openai/chat/completions",
+            ),
+            ("https://api.z.ai/api/paas/v4", "/v1/chat/completions", "/api/paas/v4/chat/completions"),
+            ("https://api.deepseek.com", "/v1/chat/completions", "/v1/chat/completions"),
+            ("https://gateway.test/openai", "/v1/chat/completions", "/openai/v1/chat/completions"),
+            ("https://gateway.test/vault", "/v1/chat/completions", "/vault/v1/chat/completions"),
+        ] {
+            let upstream = Upstream::parse(address).expect(address);
+            let path = upstream.path(Vendor::OpenAi, &PathAndQuery::from_static(path)).expect(address);
+            assert_eq!(path.to_string(), expected, "{address}");
         }
         let region = |address: &str| Upstream::parse(address).expect(address).region();
         assert_eq!(region("https://eu.api.openai.com"), Region::Regional);

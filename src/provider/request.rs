@@ -100,7 +100,8 @@ impl Request {
     pub fn check_tools(&self) -> Result<(), Problem> {
         match self {
             Request::OpenAi(request) => request.check_tools(),
-            Request::Anthropic(_) | Request::Gemini(_) => Ok(()),
+            Request::Gemini(request) => request.check_tools(),
+            Request::Anthropic(request) => request.check_tools(),
         }
     }
 
@@ -121,6 +122,11 @@ impl Request {
     pub fn path<'a>(&self, path: &'a str, edits: &Edits) -> Cow<'a, str> {
         match self {
             Request::Gemini(request) if edits.model.is_some() => Cow::Owned(request.path(path, edits)),
+            Request::OpenAi(_) => edits
+                .model
+                .as_ref()
+                .and_then(|model| openai::path_of(path, model))
+                .map_or(Cow::Borrowed(path), Cow::Owned),
             _ => Cow::Borrowed(path),
         }
     }

@@ -3,7 +3,7 @@
 //! Every rule names its source. Where none is published the rule says so and takes the side on which
 //! the cap holds.
 
-use super::super::{Edits, InputBound};
+use super::super::{Edits, InputBound, Problem};
 use super::Request;
 use super::fields::Compaction;
 use super::scan::Marks;
@@ -31,7 +31,32 @@ const COMPACTION_TOKENS: u64 = 2_048;
 /// Searches in one request that names no `max_uses`. A step may hold several; no limit is published.
 const SEARCHES_UNBOUNDED: u64 = 100;
 
+/// From these editions on, code that is run beside a web tool is free of charge (pricing page).
+const FREE_CODE_SINCE: &str = "20260209";
+
 impl Request {
+    /// Refuses what no ceiling holds for, whatever policy says: code that the provider runs is charged by the
+    /// hour, which no answer tells, unless it is run beside a web tool of these days.
+    ///
+    /// # Errors
+    /// [`Problem::Denied`], with the reason.
+    pub fn check_tools(&self) -> Result<(), Problem> {
+        let tools = &self.found.tools.server;
+        let free = tools.iter().any(|tool| {
+            let edition =
+                ["web_search_", "web_fetch_"].iter().find_map(|start| tool.kind.strip_prefix(start));
+            edition.is_some_and(|date| date.len() == FREE_CODE_SINCE.len() && date >= FREE_CODE_SINCE)
+        });
+        match tools.iter().find(|tool| tool.kind.contains("code_execution")) {
+            Some(tool) if !free => Err(Problem::Denied(format!(
+                "the request offers `{}`, whose cost no answer tells; leave it out, or offer it beside \
+                 web_search_{FREE_CODE_SINCE}, where it is free",
+                tool.kind
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The most that the request can use once `edits` are made. `limits` says what a model can do at
     /// most; it is asked for the request's model (or the one in `edits`), every fallback and the advisor.
     ///

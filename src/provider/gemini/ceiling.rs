@@ -3,7 +3,7 @@
 //! Every rule names its source. Where none is published the rule says so and takes the side on which the cap
 //! holds.
 
-use super::super::{Edits, InputBound};
+use super::super::{Edits, InputBound, Problem};
 use super::Request;
 use super::usage::tier_named;
 use crate::model::{Limits, ModelId};
@@ -22,7 +22,25 @@ const SERVER_STEPS: u64 = 10;
 /// Queries that one answer may be grounded by. Not published.
 const SEARCHES_MAX: u64 = 100;
 
+/// Tools whose charges an answer tells, or that have none: the others are charged in ways that no answer
+/// tells.
+const METERED_TOOLS: [&str; 5] =
+    ["codeExecution", "fileSearch", "googleSearch", "googleSearchRetrieval", "urlContext"];
+
 impl Request {
+    /// Refuses what no ceiling holds for, whatever policy says.
+    ///
+    /// # Errors
+    /// [`Problem::Denied`], with the reason.
+    pub fn check_tools(&self) -> Result<(), Problem> {
+        match self.found.server_tools.iter().find(|tool| !METERED_TOOLS.contains(&tool.as_str())) {
+            Some(tool) => Err(Problem::Denied(format!(
+                "the request offers `{tool}`, whose cost no answer tells; leave it out"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The most that the request can use once `edits` are made. `limits` says what a model can do at most.
     ///
     /// - **Input**: never above the window. Text counts one token a byte: the tokenizer falls back to bytes.
@@ -49,7 +67,7 @@ impl Request {
             terms: Terms { tier, ..Terms::default() },
             region_open: false,
         };
-        let searches = tools.iter().any(|tool| tool.contains("earch") || tool.contains("Maps"));
+        let searches = tools.iter().any(|tool| tool.starts_with("googleSearch"));
         let web_searches = if searches { SEARCHES_MAX } else { 0 };
         Ceiling { lines: vec![line], web_searches, ..Ceiling::default() }
     }

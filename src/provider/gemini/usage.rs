@@ -33,7 +33,7 @@ pub struct Merge {
     tier: Option<String>,
     traffic: Option<String>,
     region: Region,
-    searches: u64,
+    queries: u64,
 }
 
 impl Merge {
@@ -53,7 +53,7 @@ impl Merge {
             tier: None,
             traffic: None,
             region: Region::Global,
-            searches: 0,
+            queries: 0,
         }
     }
 
@@ -75,12 +75,16 @@ impl Merge {
     }
 
     /// So many queries were searched for to ground the answer, in all.
-    ///
-    /// Models of the second generation charge for the prompt, later ones for every query (pricing page).
     pub fn grounded(&mut self, queries: u64) {
-        let per_prompt = self.model.as_str().trim_start_matches("models/").starts_with("gemini-2");
-        let charged = if per_prompt { queries.min(1) } else { queries };
-        self.searches = self.searches.max(charged);
+        self.queries = self.queries.max(queries);
+    }
+
+    /// Web searches that are charged: models of the second generation charge for the prompt, later ones for
+    /// every query (pricing page).
+    fn searches(&self) -> u64 {
+        let name = self.model.as_str();
+        let per_prompt = name.rsplit('/').next().unwrap_or(name).starts_with("gemini-2");
+        if per_prompt { self.queries.min(1) } else { self.queries }
     }
 
     /// Takes the next usage object: of each field the latest that is not null counts.
@@ -135,7 +139,7 @@ impl Merge {
         };
         let terms = Terms { tier: self.served_tier(), speed: Speed::Standard, region: self.region.clone() };
         let line = UsageLine { model: self.model.clone(), counts, terms, beside_prompt: tool_use };
-        Ok(Usage { lines: vec![line], web_searches: self.searches, ..Usage::default() })
+        Ok(Usage { lines: vec![line], web_searches: self.searches(), ..Usage::default() })
     }
 
     /// What is known of the input side when a response breaks off; no output is counted.

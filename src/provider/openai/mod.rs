@@ -60,6 +60,13 @@ fn deployment(path: &str) -> Option<&str> {
     super::is_model_name(name).then_some(name)
 }
 
+/// The path with another deployment; `None` where it names none.
+pub(super) fn path_of(path: &str, model: &crate::model::ModelId) -> Option<String> {
+    let deployment = deployment(path)?;
+    let rest = path.strip_prefix("/openai/deployments/")?.strip_prefix(deployment)?;
+    Some(format!("/openai/deployments/{model}{rest}"))
+}
+
 /// The path of the count endpoint beside a path of a generation.
 #[must_use]
 pub fn count_path(path: &str) -> String {

@@ -20,6 +20,8 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Reader {
     form: Form,
+    /// The answer does not tell how often tools were run that are charged one by one.
+    unsaid_fees: bool,
     merge: Merge,
     kind: Kind,
     events: Events,
@@ -121,8 +123,12 @@ impl Reader {
         if let Some((Some(asked), _)) = &request.found.tier {
             merge.tier(asked);
         }
+        if request.server_tools().iter().any(|tool| tool.starts_with("web_search_preview")) {
+            merge.preview_searches();
+        }
         Self {
             form: request.form,
+            unsaid_fees: request.form == Form::Chat && !request.server_tools().is_empty(),
             merge,
             kind: Kind::Unknown,
             events: Events::default(),
@@ -171,6 +177,9 @@ impl Reader {
             return Reading::NotBilled;
         }
         match self.merge.finish() {
+            // A chat does not say which of the provider's tools ran how often. Where it does not say either
+            // what all of it costs, their bound counts.
+            Ok(usage) if self.unsaid_fees && usage.billed.is_none() => Reading::Broken { input_side: None },
             // Every prompt has tokens: a count of none is no count.
             Ok(usage) if whole && usage.counts().prompt() > 0 => {
                 self.seen.answer_tokens = Some(usage.counts().output);

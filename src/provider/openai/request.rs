@@ -35,9 +35,10 @@ impl Request {
     pub fn parse(form: Form, path: &str, body: Bytes) -> Result<Self, Problem> {
         let (mut found, marks) = fields::read(form, &body)?;
         let missing = |what: &str| Problem::Invalid(format!("the request does not say {what}"));
-        let (model, model_at) = match (found.model.take(), super::deployment(path)) {
-            (Some((model, at)), _) => (model, Some(at)),
-            (None, Some(deployment)) => (ModelId::new(deployment), None),
+        // A path that names a deployment decides what is served, whatever the body says.
+        let (model, model_at) = match (super::deployment(path), found.model.take()) {
+            (Some(deployment), named) => (ModelId::new(deployment), named.map(|(_, at)| at)),
+            (None, Some((model, at))) => (model, Some(at)),
             (None, None) => return Err(missing("model, a string such as \"gpt-6.1-sol\"")),
         };
         if !found.has_input {

@@ -37,6 +37,8 @@ pub struct Merge {
     region: Region,
     web_searches: u64,
     calls: Calls,
+    /// The request offers the older kind of web search, which answers do not tell from the newer.
+    preview: bool,
 }
 
 impl Merge {
@@ -52,6 +54,7 @@ impl Merge {
             region: Region::Global,
             web_searches: 0,
             calls: Calls::default(),
+            preview: false,
         }
     }
 
@@ -76,13 +79,26 @@ impl Merge {
     /// are not in the usage.
     pub fn item(&mut self, kind: &str) {
         match kind {
-            "web_search_call" => self.web_searches += 1,
-            "web_search_preview_call" => self.calls.preview_searches += 1,
-            "file_search_call" => self.calls.file_searches += 1,
+            "web_search_call" => self.web_searches = self.web_searches.saturating_add(1),
+            "file_search_call" => self.calls.file_searches = self.calls.file_searches.saturating_add(1),
             // One session for all calls of an answer; which size it had, only the request says.
-            "code_interpreter_call" => self.calls.containers = 1,
+            "code_interpreter_call" => self.calls.containers = self.calls.containers.max(1),
             _ => {}
         }
+    }
+
+    /// Calls of the provider's tools that are known from elsewhere.
+    pub fn called(&mut self, web_searches: u64, calls: Calls) {
+        self.web_searches = self.web_searches.saturating_add(web_searches);
+        self.calls.file_searches = self.calls.file_searches.saturating_add(calls.file_searches);
+        self.calls.preview_searches = self.calls.preview_searches.saturating_add(calls.preview_searches);
+        self.calls.containers = self.calls.containers.saturating_add(calls.containers);
+    }
+
+    /// The request offers a web search of the older kind: models that do not reason charge more for it
+    /// (pricing page).
+    pub fn preview_searches(&mut self) {
+        self.preview = true;
     }
 
     /// Takes a usage object; of each field the latest that is not null counts.
@@ -132,10 +148,15 @@ impl Merge {
         let counts = self.tokens.counts(input, output, self.long_writes);
         let terms =
             Terms { tier: tier(self.tier.as_deref()), speed: Speed::Standard, region: self.region.clone() };
+        let (mut web_searches, mut calls) = (self.web_searches, self.calls);
+        if self.preview && !reasons(&self.model) {
+            calls.preview_searches = calls.preview_searches.saturating_add(web_searches);
+            web_searches = 0;
+        }
         Ok(Usage {
             lines: vec![UsageLine { model: self.model.clone(), counts, terms, beside_prompt: 0 }],
-            web_searches: self.web_searches,
-            calls: self.calls,
+            web_searches,
+            calls,
             billed: self.tokens.billed,
             unbilled: false,
         })
@@ -209,6 +230,12 @@ fn billed(usage: &Map<String, Value>) -> Option<Usd> {
         (Some(cost), Some(upstream)) => Some(cost + upstream),
         (cost, upstream) => cost.or(upstream),
     }
+}
+
+/// Whether a model of OpenAI's reasons: all but those of the fourth generation do.
+fn reasons(model: &ModelId) -> bool {
+    let name = model.as_str();
+    !name.rsplit('/').next().unwrap_or(name).starts_with("gpt-4")
 }
 
 /// The tier of that name. `scale` is committed capacity, reported at the list price.

@@ -36,6 +36,28 @@ fn input(request: &Request) -> u64 {
 }
 
 #[test]
+fn code_that_is_charged_by_the_hour_is_refused_unless_it_is_free() {
+    let offers = |kinds: &[&str]| {
+        let tools: Vec<_> = kinds.iter().map(|kind| json!({"type": kind, "name": "t"})).collect();
+        asking(json!("a"), json!({"tools": tools})).check_tools()
+    };
+    for (kinds, fine) in [
+        (&["web_search_20250305"][..], true),
+        (&["code_execution_20250825"], false),
+        (&["bash_code_execution_20250825"], false),
+        (&["code_execution_20250825", "web_search_20250305"], false),
+        (&["code_execution_20250825", "web_search_20260209"], true),
+        (&["web_fetch_20260301", "code_execution_20260120"], true),
+        (&["bash_20250124"], true),
+    ] {
+        assert_eq!(offers(kinds).is_ok(), fine, "{kinds:?}");
+    }
+    let why = "the request offers `code_execution_20250825`, whose cost no answer tells; leave it out, or offer it \
+               beside web_search_20260209, where it is free";
+    assert_eq!(offers(&["code_execution_20250825"]), Err(Problem::Denied(why.to_owned())));
+}
+
+#[test]
 fn text_counts_its_bytes_and_what_the_provider_adds() {
     let plain = asking(json!("hello"), json!({}));
     let body = plain.body().len() as u64;

@@ -123,6 +123,10 @@ fn the_ceiling_takes_media_caches_and_tools_at_their_most() {
         (LIMITS.window, 11, 100)
     );
     assert_eq!(request.server_tools(), ["googleSearch"]);
+    assert_eq!(request.check_tools(), Ok(()));
+    let (_, unknown) = line(json!({"contents": [{}], "tools": [{"googleMaps": {}}]}));
+    let why = "the request offers `googleMaps`, whose cost no answer tells; leave it out".to_owned();
+    assert_eq!(unknown.check_tools(), Err(Problem::Denied(why)));
     for (body, forced) in [
         (json!({"contents": [{}], "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}), true),
         (json!({"contents": [{}], "tool_config": {"function_calling_config": {"mode": "AUTO"}}}), false),

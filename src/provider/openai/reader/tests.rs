@@ -149,6 +149,45 @@ fn a_whole_body_is_read_in_either_form() {
 }
 
 #[test]
+fn searches_of_the_older_kind_and_fees_that_no_answer_tells() {
+    let body = |model: &str| {
+        let calls = json!([{"type": "web_search_call"}, {"type": "web_search_call"}]);
+        json!({"model": model, "status": "completed", "output": calls, "usage": responses_usage()})
+            .to_string()
+    };
+    for (tool, model, searches, previews) in [
+        ("web_search", "gpt-4.1-2025-04-14", 2, 0),
+        ("web_search_preview", "gpt-4.1-2025-04-14", 0, 2),
+        ("web_search_preview_2025_03_11", "gpt-4o", 0, 2),
+        ("web_search_preview", "gpt-5.5", 2, 0),
+    ] {
+        let asked = json!({"model": model, "input": "a", "tools": [{"type": tool}]}).to_string();
+        let request = Request::parse(Form::Responses, "/", asked.into()).expect("a request");
+        let mut reader = Reader::new(&request, &Edits::default(), Region::Global);
+        reader.feed(body(model).as_bytes());
+        let Reading::Exact(usage) = reader.end(200) else { panic!("{tool} {model}") };
+        assert_eq!(
+            (usage.web_searches, usage.calls.preview_searches),
+            (searches, previews),
+            "{tool} {model}"
+        );
+    }
+    let asked =
+        json!({"model": "m", "messages": [{"role": "user", "content": "a"}], "web_search_options": {}});
+    let request = Request::parse(Form::Chat, "/", asked.to_string().into()).expect("a request");
+    for (cost, exact) in [("", false), (r#","cost":0.01"#, true)] {
+        let mut reader = Reader::new(&request, &Edits::default(), Region::Global);
+        reader.feed(
+            format!(
+                r#"{{"model":"m","choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":1{cost}}}}}"#
+            )
+            .as_bytes(),
+        );
+        assert_eq!(usage_of(&reader.end(200)).is_some(), exact, "a search may have been charged: {cost}");
+    }
+}
+
+#[test]
 fn what_a_status_says_of_the_bill() {
     let error = r#"{"error":{"message":"m","type":"server_error"}}"#;
     for (status, body, billed) in [

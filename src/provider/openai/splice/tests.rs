@@ -212,6 +212,40 @@ fn only_listed_paths_are_served() {
 }
 
 #[test]
+fn a_deployment_in_the_path_decides_what_is_served_and_is_what_another_model_replaces() {
+    let path = "/openai/deployments/gpt-6-astra/chat/completions?api-version=1";
+    let edits = Edits { model: Some("gpt-6-sol".into()), ..Edits::default() };
+    let limits = |_: &crate::model::ModelId| crate::model::Limits {
+        window: 1_000,
+        output: 100,
+        thinking: crate::model::Thinking::Adaptive,
+        image: 1,
+    };
+    for (model, rewritten) in [
+        ("", r#"{"messages":[{"role":"user","content":"x"}],"service_tier":"default"}"#),
+        (
+            r#","model":"gpt-6-luna""#,
+            r#"{"messages":[{"role":"user","content":"x"}],"model":"gpt-6-sol","service_tier":"default"}"#,
+        ),
+    ] {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"x"}}]{model}}}"#);
+        let request = Request::parse(Form::Chat, path, body.into()).expect("a request");
+        let request = super::super::super::Request::OpenAi(request);
+        let bound = super::super::super::InputBound::Bytes;
+        let line = request.ceiling(&Edits::default(), &limits, bound).lines[0].clone();
+        assert_eq!(line.model.as_str(), "gpt-6-astra", "whatever the body says");
+        assert_eq!(request.path(path, &Edits::default()), path);
+        assert_eq!(
+            request.path(path, &edits),
+            "/openai/deployments/gpt-6-sol/chat/completions?api-version=1"
+        );
+        assert_eq!(request.rewrite(&edits), rewritten);
+    }
+    let plain = super::super::super::Request::OpenAi(request(Form::Chat, r#"{"model":"m","messages":[{}]}"#));
+    assert_eq!(plain.path("/v1/chat/completions", &edits), "/v1/chat/completions");
+}
+
+#[test]
 fn a_stop_is_a_finished_turn_and_a_problem_has_the_apis_shape() {
     for stream in [true, false] {
         for (form, body) in [
