@@ -19,6 +19,7 @@ use crate::money::{Usd, group};
 use crate::price::{Table, When};
 use crate::tokens::Usage;
 
+mod context;
 mod usage;
 
 /// The longest input, in bytes.
@@ -64,6 +65,10 @@ struct Item {
     service_tier: Option<String>,
     /// The items of a Responses answer: calls of the provider's tools are charged one by one.
     output: Option<Vec<Value>>,
+    /// The candidates of an answer of Gemini's: queries that they are grounded by are charged one by one.
+    candidates: Option<Vec<Value>>,
+    /// The whole answer, in place of its parts.
+    response: Value,
 }
 
 /// The answer for one item.
@@ -124,13 +129,13 @@ impl Tokens {
 /// # Errors
 /// A [`Failure`] with exit code 2 where the input cannot be opened; another error where it cannot be read to
 /// its end, or the output cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn run(args: &Args, table: &Table, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
     let text = read(&args.input)?;
     let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
     let mut code = exit::PASS;
     for item in items(&text) {
         match item {
-            Ok(item) => write_line(&price(item, Table::embedded(), today), args.format, out)?,
+            Ok(item) => write_line(&price(item, table, today), args.format, out)?,
             Err(problem) => {
                 writeln!(err, "error: {}: {problem}", args.input.display())?;
                 code = exit::USAGE;
@@ -181,7 +186,8 @@ fn list_items(list: Value) -> Vec<Result<Item, String>> {
 }
 
 fn item(value: Value) -> Result<Item, String> {
-    serde_json::from_value(value).map_err(|error| format!("not an item to price: {error}"))
+    let item: Result<Item, _> = serde_json::from_value(value);
+    item.map(Item::unfolded).map_err(|error| format!("not an item to price: {error}"))
 }
 
 fn price(item: Item, table: &Table, today: Date) -> Line {
@@ -200,12 +206,14 @@ fn price(item: Item, table: &Table, today: Date) -> Line {
 
 /// Which prices hold: those of the item's day, or of its instant where it says one.
 fn when(item: &Item, today: Date) -> When {
+    let context = &item.request_context;
     let date = item.date.unwrap_or(today);
-    let time = item.request_context["time"].as_str().and_then(|time| time.parse::<Time>().ok());
-    let instant = time.and_then(|time| TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok());
-    match instant {
+    let text = context["time"].as_str().unwrap_or_default();
+    let time = || text.trim_end_matches('Z').parse::<Time>().ok();
+    let on_that_day = || TimeZone::UTC.to_timestamp(date.to_datetime(time()?)).ok();
+    match text.parse::<Timestamp>().ok().or_else(on_that_day) {
         Some(instant) => When::At(instant),
-        None if item.request_context["offpeak"] == true => When::OffPeak(date),
+        None if context["offpeak"] == true || context["peak"] == false => When::OffPeak(date),
         None => When::On(date),
     }
 }

@@ -3,7 +3,7 @@
 use super::{Provider, Table, Unpriced, When};
 use crate::model::ModelId;
 use crate::money::Usd;
-use crate::tokens::{Counts, ServiceTier, Usage};
+use crate::tokens::{Counts, ServiceTier, Usage, UsageLine};
 
 /// What a response cost, exactly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Cost {
     pub usd: Usd,
     /// By line of the usage: the table's id of the model, its tokens, and what they cost.
     pub lines: Vec<(ModelId, Counts, Usd)>,
+    /// What the table makes of the same usage, where the provider said another amount, which counts.
+    pub reckoned: Option<Usd>,
     /// What a reader of the amount has to know, in sentences.
     pub notes: Vec<String>,
 }
@@ -20,19 +22,28 @@ impl Table {
     /// What a response cost. Bands are judged line by line, on all of the prompt (cache reads and
     /// writes included), and reprice the whole line.
     ///
+    /// Where the provider says what it charges, that counts, and is compared with the table's own reckoning.
+    ///
     /// # Errors
     /// When a line's model, or its terms, has no price.
     pub fn cost(&self, usage: &Usage, when: When) -> Result<Cost, Unpriced> {
-        let mut cost = Cost::default();
         if usage.unbilled {
-            let free = |line: &crate::tokens::UsageLine| (line.model.clone(), line.counts, Usd::ZERO);
-            cost.lines = usage.lines.iter().map(free).collect();
-            cost.notes.push("the request was refused before any output, which is not billed".to_owned());
-            return Ok(cost);
+            let free = |line: &UsageLine| (line.model.clone(), line.counts, Usd::ZERO);
+            return Ok(Cost {
+                lines: usage.lines.iter().map(free).collect(),
+                notes: vec!["the request was refused before any output, which is not billed".to_owned()],
+                ..Cost::default()
+            });
         }
-        if let Some(billed) = usage.billed {
-            return Ok(self.billed(usage, billed));
+        match usage.billed {
+            Some(billed) => Ok(self.billed(usage, billed, when)),
+            None => self.reckon(usage, when),
         }
+    }
+
+    /// What the table makes of a usage.
+    fn reckon(&self, usage: &Usage, when: When) -> Result<Cost, Unpriced> {
+        let mut cost = Cost::default();
         for line in &usage.lines {
             let model = self.known(&line.model)?;
             let prompt = line.counts.prompt().saturating_sub(line.beside_prompt);
@@ -41,7 +52,7 @@ impl Table {
             cost.usd += usd;
             cost.lines.push((model.id.clone(), line.counts, usd));
         }
-        let committed = |line: &crate::tokens::UsageLine| {
+        let committed = |line: &UsageLine| {
             let anthropic = self.find(&line.model).is_some_and(|model| model.provider == Provider::Anthropic);
             anthropic && line.terms.tier == ServiceTier::Priority
         };
@@ -54,15 +65,24 @@ impl Table {
         Ok(cost)
     }
 
-    /// What the provider says that it charges, put down to the first line.
-    fn billed(&self, usage: &Usage, billed: Usd) -> Cost {
+    /// What the provider says that it charges, put down to the first line, and checked.
+    fn billed(&self, usage: &Usage, billed: Usd, when: When) -> Cost {
         let name = |id: &ModelId| self.find(id).map_or_else(|| id.clone(), |model| model.id.clone());
         let mut lines: Vec<_> =
             usage.lines.iter().map(|line| (name(&line.model), line.counts, Usd::ZERO)).collect();
         if let Some((_, _, usd)) = lines.first_mut() {
             *usd = billed;
         }
-        let notes = vec!["the amount is the one that the provider says it charges".to_owned()];
-        Cost { usd: billed, lines, notes }
+        let mut notes = vec!["the amount is the one that the provider says it charges".to_owned()];
+        let mut reckoned = None;
+        match self.reckon(usage, when) {
+            Ok(own) if own.usd == billed => {}
+            Ok(own) => {
+                notes.push(format!("the price table makes it {}", own.usd.shown()));
+                reckoned = Some(own.usd);
+            }
+            Err(unpriced) => notes.push(format!("it could not be checked: {unpriced}")),
+        }
+        Cost { usd: billed, lines, reckoned, notes }
     }
 }

@@ -15,7 +15,7 @@ const PROFILES: [(&str, Region); 8] = [
 ];
 
 /// What resellers and clouds write before a model's name.
-const SELLERS: [&str; 17] = [
+const SELLERS: [&str; 18] = [
     "anthropic.",
     "openai.",
     "anthropic/",
@@ -33,6 +33,7 @@ const SELLERS: [&str; 17] = [
     "dashscope/",
     "models/",
     "publishers/google/models/",
+    "publishers/anthropic/models/",
 ];
 
 /// A name without what a channel adds to it, and the region that the channel says with it.
@@ -55,6 +56,18 @@ pub(super) fn plain(name: &str) -> (&str, Region) {
     }
     name = name.strip_suffix("@default").unwrap_or(name);
     (without_version(name), region)
+}
+
+/// A name of Claude's as Foundry writes it when the model is to be fast (`claude-opus-5-5-fast`), without
+/// that; `None` for any other name.
+pub(super) fn without_fast(name: &str) -> Option<&str> {
+    plain(name).0.strip_suffix("-fast").filter(|name| name.starts_with("claude-"))
+}
+
+/// A name of Claude's with the points that OpenRouter writes in versions (`claude-sonnet-4.6`) as the
+/// hyphens of everybody else; `None` for a name without.
+pub(super) fn without_points(name: &str) -> Option<String> {
+    (name.starts_with("claude-") && name.contains('.')).then(|| name.replace('.', "-"))
 }
 
 /// The name without Bedrock's version (`-v1`, `-v1:0`) at its end.
@@ -107,6 +120,15 @@ mod tests {
         ] {
             assert_eq!(plain(name), (expected, region), "{name}");
         }
+    }
+
+    #[test]
+    fn claude_has_two_more_ways_of_being_written() {
+        assert_eq!(without_fast("anthropic/claude-opus-5-5-fast"), Some("claude-opus-5-5"));
+        assert_eq!(without_fast("grok-4-fast"), None);
+        assert_eq!(without_fast("claude-opus-5-5"), None);
+        assert_eq!(without_points("claude-sonnet-4.6").as_deref(), Some("claude-sonnet-4-6"));
+        assert_eq!(without_points("gpt-5.6"), None);
     }
 
     #[test]

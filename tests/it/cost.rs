@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use tollgate::commands::cost::{Args, Format, run};
 use tollgate::exit::{self, Failure};
+use tollgate::price::Table;
 
 /// What the command says about some input: exit code, stdout, stderr with the path taken out.
 fn cost(input: &str, format: Format) -> (u8, String, String) {
@@ -11,7 +12,7 @@ fn cost(input: &str, format: Format) -> (u8, String, String) {
     file.write_all(input.as_bytes()).expect("room for the input");
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let args = Args { input: file.path().to_owned(), format };
-    let code = run(&args, &mut out, &mut err).expect("the command runs");
+    let code = run(&args, Table::embedded(), &mut out, &mut err).expect("the command runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (code, text(out), text(err).replace(&file.path().display().to_string(), "FILE"))
 }
@@ -115,6 +116,104 @@ fn what_has_no_price_says_why() {
     ] {
         assert_eq!(line(&input), format!(r#"{{"id":"x","usd":null,{why}"#), "{input}");
     }
+}
+
+/// The dollars of one item, of a day on which no price changes.
+fn usd(item: &str) -> String {
+    let mut item: serde_json::Value = serde_json::from_str(item).expect(item);
+    item["date"] = "2026-11-23".into();
+    let answer: serde_json::Value = serde_json::from_str(&line(&item.to_string())).expect("JSON");
+    answer["usd"].as_str().unwrap_or("null").to_owned()
+}
+
+#[test]
+fn what_only_the_request_or_a_log_tells_is_counted() {
+    let usage = r#""usage":{"input_tokens":1000,"output_tokens":0}"#;
+    let openai = |model: &str, context: &str| {
+        usd(&format!(r#"{{"api":"responses","model":"{model}","request_context":{context},{usage}}}"#))
+    };
+    for (model, context, expected) in [
+        ("gpt-6.1-sol", r#"{"web_search_calls":2}"#, "0.022"),
+        ("gpt-6.1-sol", r#"{"file_search_calls":[{},{}]}"#, "0.007"),
+        ("gpt-6.1-sol", r#"{"containers":1}"#, "0.032"),
+        ("gpt-4.1", r#"{"web_search_calls":1,"tools":[{"type":"web_search_preview"}]}"#, "0.027"),
+        ("gpt-5.5", r#"{"web_search_calls":1,"tools":["web_search_preview"]}"#, "0.015"),
+        ("gpt-6.1-sol", r#"{"batch":true}"#, "0.001"),
+        ("gpt-6.1-sol", r#"{"regional":true}"#, "0.0022"),
+    ] {
+        assert_eq!(openai(model, context), expected, "{model} {context}");
+    }
+    let deepseek = |context: &str| {
+        usd(&format!(
+            r#"{{"api":"other","provider":"deepseek","model":"deepseek-v4-pro","request_context":{context},"usage":{{"prompt_tokens":1000,"completion_tokens":0}}}}"#
+        ))
+    };
+    for (context, expected) in [
+        ("{}", "0.00132"),
+        (r#"{"time":"02:00"}"#, "0.00132"),
+        (r#"{"time":"05:30"}"#, "0.00066"),
+        (r#"{"time":"2026-11-22T02:00:00Z"}"#, "0.00066"),
+        (r#"{"offpeak":true}"#, "0.00066"),
+        (r#"{"peak":false}"#, "0.00066"),
+    ] {
+        assert_eq!(deepseek(context), expected, "{context}");
+    }
+    let gemini = r#"{"api":"gemini","model":"gemini-3.8-flash","request_context":{"grounding_queries":3},"usage":{"promptTokenCount":1000}}"#;
+    assert_eq!(usd(gemini), "0.04275");
+    let refused = r#"{"model":"claude-opus-5-5","request_context":{"stop_reason":"refusal","content":[]},"usage":{"input_tokens":106,"output_tokens":1}}"#;
+    assert_eq!(usd(refused), "0");
+    for (provider, model, context, expected) in [
+        ("bedrock", "eu.anthropic.claude-opus-4-6-v1", "{}", "0.0055"),
+        ("bedrock_mantle", "anthropic.claude-opus-4-6", "{}", "0.0055"),
+        ("vertex", "claude-opus-4-6@20260205", r#"{"region":"europe-west1"}"#, "0.0055"),
+        ("vertex", "claude-opus-4-6", r#"{"region":"global"}"#, "0.005"),
+        ("foundry", "claude-opus-5-5-fast", "{}", "0.008"),
+        ("foundry", "claude-opus-5-5", r#"{"data_zone":"us"}"#, "0.0044"),
+    ] {
+        let item =
+            format!(r#"{{"provider":"{provider}","model":"{model}","request_context":{context},{usage}}}"#);
+        assert_eq!(usd(&item), expected, "{item}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_recorded_whole_is_priced_by_its_own_model_and_calls() {
+    let output = r#"[{"type":"web_search_call"},{"type":"message"}]"#;
+    let response = format!(
+        r#"{{"model":"gpt-5.6-luna","service_tier":"priority","output":{output},"usage":{{"input_tokens":1000,"output_tokens":0,"input_tokens_details":{{"cached_tokens":0}}}}}}"#
+    );
+    assert_eq!(usd(&format!(r#"{{"model":"gpt-6-astra","response":{response}}}"#)), "0.0104");
+    let grounded = r#"[{"groundingMetadata":{"webSearchQueries":["a","b"]}}]"#;
+    let response = format!(
+        r#"{{"modelVersion":"gemini-2.5-flash","candidates":{grounded},"usageMetadata":{{"promptTokenCount":1000}}}}"#
+    );
+    assert_eq!(usd(&format!(r#"{{"response":{response}}}"#)), "0.0353");
+    // Of a stream whose end was recorded without its output, the items come one by one.
+    let events = r#"[{"type":"response.output_item.done","item":{"type":"web_search_call"}},{"type":"response.completed","response":{"usage":{"input_tokens":1000,"output_tokens":0}}}]"#;
+    assert_eq!(usd(&format!(r#"{{"api":"responses","model":"gpt-6.1-sol","events":{events}}}"#)), "0.012");
+}
+
+#[test]
+fn an_amount_that_the_provider_says_is_believed_and_compared() {
+    let item = |usage: &str| format!(r#"{{"id":"b","api":"chat","model":"x-ai/grok-4.6","usage":{usage}}}"#);
+    let other = line(&item(r#"{"prompt_tokens":1000,"completion_tokens":0,"cost_in_usd_ticks":12300000}"#));
+    assert!(other.contains(r#""usd":"0.00123""#), "{other}");
+    assert!(
+        other.ends_with(
+            r#""notes":["the amount is the one that the provider says it charges","the price table makes it $0.0020"]}"#
+        ),
+        "{other}"
+    );
+    let same = line(&item(r#"{"prompt_tokens":1000,"completion_tokens":0,"cost":0.002}"#));
+    assert!(
+        same.ends_with(r#""notes":["the amount is the one that the provider says it charges"]}"#),
+        "{same}"
+    );
+    let nothing = line(&item(r#"{"prompt_tokens":1000,"completion_tokens":0,"cost":0}"#));
+    assert!(
+        nothing.contains(r#""usd":"0.002""#),
+        "a charge of nothing is no charge that was said: {nothing}"
+    );
 }
 
 #[test]
@@ -268,7 +367,8 @@ mod witness {
 #[test]
 fn a_file_that_is_not_there_is_wrong_usage() {
     let args = Args { input: "no/such/file".into(), format: Format::Json };
-    let error = run(&args, &mut Vec::new(), &mut Vec::new()).expect_err("there is no such file");
+    let error =
+        run(&args, Table::embedded(), &mut Vec::new(), &mut Vec::new()).expect_err("there is no such file");
     let failure = error.downcast::<Failure>().expect("a person can mend it");
     assert_eq!(failure.code, exit::USAGE);
     assert_eq!(failure.message, "cannot read no/such/file: No such file or directory (os error 2)");

@@ -1,7 +1,7 @@
 //! What an item to price used: the API is told by the shape of its usage, and by its name where shapes are
 //! alike.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Item;
 use crate::model::ModelId;
@@ -27,7 +27,7 @@ pub(super) fn usage(item: &Item) -> Result<(Api, Usage), String> {
         Api::OpenAi => from_openai(item, &model),
         Api::Gemini => from_gemini(item, &model),
         Api::Converse => {
-            let terms = Terms { region: region(item)?, ..Terms::default() };
+            let terms = Terms { region: item.region(), ..Terms::default() };
             let hour = marks_lifetime(&item.request_context, "1h");
             converse::usage(&model, given(item)?, hour, terms).map_err(|error| error.to_string())
         }
@@ -90,24 +90,6 @@ fn given(item: &Item) -> Result<&Value, String> {
     if item.usage.is_null() { Err("the usage is missing".to_owned()) } else { Ok(&item.usage) }
 }
 
-/// Where the request says that it was kept: by an endpoint of a region, or by the region's name.
-fn region(item: &Item) -> Result<Region, String> {
-    let context = &item.request_context;
-    if context["regional"] == true {
-        return Ok(Region::Regional);
-    }
-    let named = ["region", "location"].into_iter().find_map(|field| context[field].as_str());
-    match named {
-        None | Some("global" | "") => Ok(Region::Global),
-        Some(region) if region.starts_with("us-gov") => Ok(Region::UsGov),
-        Some(_) if item.provider.as_deref() == Some("vertex") || item.api.as_deref() == Some("vertex") => {
-            Ok(Region::Regional)
-        }
-        // Elsewhere a region says where the request was sent, and the model's name whether it stays there.
-        Some(_) => Ok(Region::Global),
-    }
-}
-
 /// Whether a part of a request marks this cache lifetime, at any depth.
 fn marks_lifetime(value: &Value, lifetime: &str) -> bool {
     match value {
@@ -122,11 +104,14 @@ fn marks_lifetime(value: &Value, lifetime: &str) -> bool {
 
 fn from_openai(item: &Item, model: &ModelId) -> Result<Usage, String> {
     let mut merge = openai::usage::Merge::new(model, marks_lifetime(&item.request_context, "12h"));
-    merge.region(region(item)?);
+    merge.region(item.region());
     // What was served counts, where it is said; what was asked for elsewhere.
-    let asked = item.request_context["service_tier"].as_str().filter(|tier| *tier != "auto");
-    if let Some(tier) = item.service_tier.as_deref().or(asked) {
+    if let Some(tier) = item.service_tier.as_deref().or(item.asked_tier()) {
         merge.tier(tier);
+    }
+    merge.called(item.web_searches(), item.calls());
+    if item.previews() {
+        merge.preview_searches();
     }
     for output in item.output.iter().flatten() {
         merge.item(output["type"].as_str().unwrap_or_default());
@@ -136,7 +121,13 @@ fn from_openai(item: &Item, model: &ModelId) -> Result<Usage, String> {
         return merge.finish().map_err(|error| error.to_string());
     };
     let mut counted = false;
+    let ended = |event: &&Value| event["response"]["output"].as_array().is_some_and(|list| !list.is_empty());
+    // Each item comes when it is done, and all of them again at the end, unless a recording leaves that out.
+    let item_by_item = !events.iter().any(|event| ended(&event));
     for event in events {
+        if item_by_item && event["type"] == "response.output_item.done" {
+            merge.item(event["item"]["type"].as_str().unwrap_or_default());
+        }
         // A Responses event holds the response, a chunk of a chat is one itself.
         let response = event.get("response").unwrap_or(event);
         if let Some(model) = response["model"].as_str() {
@@ -165,11 +156,11 @@ fn from_openai(item: &Item, model: &ModelId) -> Result<Usage, String> {
 
 fn from_gemini(item: &Item, model: &ModelId) -> Result<Usage, String> {
     let mut merge = gemini::usage::Merge::new(model);
-    merge.region(region(item)?);
-    let asked = item.request_context["service_tier"].as_str().filter(|tier| *tier != "auto");
-    if let Some(tier) = item.service_tier.as_deref().or(asked) {
+    merge.region(item.region());
+    if let Some(tier) = item.service_tier.as_deref().or(item.asked_tier()) {
         merge.tier(tier);
     }
+    merge.grounded(item.queries());
     let Some(events) = &item.events else {
         merge.take(given(item)?).map_err(|error| error.to_string())?;
         return merge.finish().map_err(|error| error.to_string());
@@ -198,36 +189,22 @@ fn from_gemini(item: &Item, model: &ModelId) -> Result<Usage, String> {
 fn from_anthropic(item: &Item, model: &ModelId) -> Result<Usage, String> {
     let hour = marks_lifetime(&item.request_context, "1h");
     let mut merge = anthropic::usage::Merge::new(model, hour);
-    take_asked_terms(&mut merge, &item.request_context)?;
+    // Terms that the request asked for hold where the usage does not say what was served.
+    merge.take(&Value::Object(item.asked_terms())).map_err(|error| error.to_string())?;
     let mut usage = match &item.events {
         Some(events) => from_anthropic_events(merge, events),
         None => from_anthropic_object(merge, item),
     }?;
-    let kept = region(item)?;
+    let kept = item.region();
     for line in usage.lines.iter_mut().filter(|line| line.terms.region == Region::Global) {
         line.terms.region = kept.clone();
     }
     Ok(usage)
 }
 
-/// Terms that the request asked for hold where the usage does not say what was served.
-fn take_asked_terms(merge: &mut anthropic::usage::Merge, context: &Value) -> Result<(), String> {
-    let mut asked = Map::new();
-    for field in ["service_tier", "speed", "inference_geo"] {
-        // `auto` and `standard_only` say what may be served and not what was.
-        let value = context.get(field).filter(|value| *value != "auto" && *value != "standard_only");
-        if let Some(value) = value {
-            asked.insert(field.to_owned(), value.clone());
-        }
-    }
-    merge.take(&Value::Object(asked)).map_err(|error| error.to_string())
-}
-
 fn from_anthropic_object(mut merge: anthropic::usage::Merge, item: &Item) -> Result<Usage, String> {
     merge.take(given(item)?).map_err(|error| error.to_string())?;
-    let empty = item.content.as_ref().is_some_and(Vec::is_empty);
-    let refused = empty && item.stop_reason.as_deref() == Some("refusal");
-    merge.finish(refused).map_err(|error| error.to_string())
+    merge.finish(item.refused_before_output()).map_err(|error| error.to_string())
 }
 
 /// The usage of a stream's events. Only a `message_delta` tells the output: the count in
