@@ -6,9 +6,11 @@ use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
+use crate::budget::Prices;
 use crate::commands;
 use crate::exit::{self, Failure};
-use crate::pipeline::inputs;
+use crate::pipeline::{inputs, prices};
+use crate::price::Table;
 
 /// The cost gate for AI agents in CI.
 #[derive(Debug, Parser)]
@@ -141,8 +143,16 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => block_on(commands::run::run(args, shell)),
         Command::Classify(args) => classify(&args, shell),
-        Command::Cost(args) => commands::cost::run(&args, &mut shell.out, &mut shell.err),
-        Command::Prices(args) => commands::prices::run(&args, &mut shell.out, &mut shell.err),
+        Command::Cost(args) => {
+            let table = installed_prices(shell)?;
+            commands::cost::run(&args, table, &mut shell.out, &mut shell.err)
+        }
+        Command::Prices(args) => {
+            let root = commands::top_folder(shell)?;
+            let Shell { env, out, err } = shell;
+            let var = |name: &str| lookup(env, name);
+            block_on(commands::prices::run(&args, &prices::Here::now(&var, &root), out, err))
+        }
         Command::Check(args) => {
             let root = commands::top_folder(shell)?;
             commands::check::run(&args, &root, &mut shell.out, &mut shell.err)
@@ -153,10 +163,9 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         Command::Report(args) => commands::report::run(&args, shell),
         Command::Ledger(args) => commands::ledger::run(args, shell),
         Command::Meter(args) => {
+            let table = installed_prices(shell)?;
             let Shell { env, err, .. } = shell;
-            let var =
-                |name: &str| env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned);
-            block_on(commands::meter::run(&args, &var, err))
+            block_on(commands::meter::run(&args, table, &|name| lookup(env, name), err))
         }
         Command::SimulateAgent(args) => block_on(commands::simulate::agent(args, shell)),
         Command::SimulateProvider(args) => block_on(commands::simulate::provider(args, shell)),
@@ -166,6 +175,21 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
             Ok(exit::PASS)
         }
     }
+}
+
+fn lookup(env: &BTreeMap<OsString, OsString>, name: &str) -> Option<String> {
+    env.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned)
+}
+
+/// The prices that hold where no budget file is read.
+fn installed_prices(shell: &mut Shell) -> anyhow::Result<&'static Table> {
+    let root = commands::top_folder(shell)?;
+    let found =
+        prices::in_force(&Prices::default(), &prices::Here::now(&|name| lookup(&shell.env, name), &root))?;
+    for note in &found.notes {
+        writeln!(shell.err, "note: {note}")?;
+    }
+    Ok(found.table)
 }
 
 /// The classifier, with the rules of the budget file that a run here would go by.

@@ -12,7 +12,8 @@ use super::file::{AgentKeys, File, OnKeys, TierKeys};
 use super::read::{At, By, OrOff, Place};
 use super::scalar::exact;
 use super::{
-    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, rules,
+    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, prices,
+    rules,
 };
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
@@ -69,6 +70,9 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     }
     if let Some(keys) = file.lift {
         budget.lift = forge::checked_override(keys.value, mistakes);
+    }
+    if let Some(keys) = file.prices {
+        budget.prices = prices::checked(keys.value, mistakes);
     }
     budget
 }

@@ -44,6 +44,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         lift: None,
         result_in_comment: false,
         workflows: BTreeMap::new(),
+        prices: super::Prices::default(),
     }
 }
 

@@ -23,6 +23,7 @@ pub fn explain(budget: &Budget) -> String {
     at_the_cap(&mut out, budget);
     otherwise(&mut out, budget);
     agent(&mut out, budget);
+    prices(&mut out, budget);
     comment(&mut out, budget.comment);
     out
 }
@@ -83,6 +84,16 @@ fn ledger(out: &mut String, budget: &Budget) {
     }
     if let Some(root) = &budget.ledger_root {
         say!(out, "That branch must begin with the commit {root}.");
+    }
+}
+
+fn prices(out: &mut String, budget: &Budget) {
+    let lines = budget.prices.explained();
+    if !lines.is_empty() {
+        say!(out, "\nPrices");
+    }
+    for line in lines {
+        say!(out, "  {line}");
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::error::Mistake;
 use super::forge::{CommentKeys, OverrideKeys, Threshold};
+use super::prices::PricesKeys;
 use super::read::{
     At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
 };
@@ -57,6 +58,8 @@ mapping! {
         "override" => lift: OverrideKeys,
         /// Budgets that single workflow files add, by the path of the file.
         "workflows" => workflows: Named<WorkflowKeys>,
+        /// Prices of your own, and what newer price tables may do.
+        "prices" => prices: PricesKeys,
     }
     required {
         "version": "start the file with `version: 1`",

@@ -16,6 +16,7 @@ mod file;
 mod forge;
 mod lines;
 mod period;
+mod prices;
 mod read;
 mod rules;
 mod scalar;
@@ -35,6 +36,7 @@ use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
 
 pub use error::{Errors, Mistake, Position};
+pub use prices::{ModelPrice, ModelRates, Prices, TableChoice};
 pub use rules::EVENTS;
 
 /// Where a repository keeps its budget file.
@@ -127,6 +129,8 @@ pub struct Budget {
     pub result_in_comment: bool,
     /// Budgets that single workflow files add, by path.
     pub workflows: BTreeMap<String, Vec<BudgetLine>>,
+    /// Prices of one's own, and what newer price tables may do.
+    pub prices: Prices,
 }
 
 impl Budget {

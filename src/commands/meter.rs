@@ -108,6 +108,7 @@ impl FromStr for UpstreamArg {
 /// When it cannot listen, or the ready file, the journal or the summary cannot be written.
 pub async fn run(
     args: &Args,
+    table: &'static Table,
     env: &dyn Fn(&str) -> Option<String>,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
@@ -122,7 +123,7 @@ pub async fn run(
             _ = hangup.recv() => {}
         }
     };
-    run_until(args, env, err, stop).await
+    run_until(args, table, env, err, stop).await
 }
 
 /// Runs the meter until `stop` ends.
@@ -131,6 +132,7 @@ pub async fn run(
 /// See [`run`].
 pub async fn run_until(
     args: &Args,
+    table: &'static Table,
     env: &dyn Fn(&str) -> Option<String>,
     err: &mut dyn Write,
     stop: impl Future<Output = ()>,
@@ -148,7 +150,7 @@ pub async fn run_until(
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("the meter cannot listen on {}", args.listen))?;
-    let meter = Meter::start(listener, config(args, ways))?;
+    let meter = Meter::start(listener, config(args, table, ways))?;
     let ready = json!({ "url": meter.url(), "token": meter.token() });
     write_whole(&args.ready_file, &ready)?;
     stop.await;
@@ -185,7 +187,7 @@ fn ways(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Way>, S
     Ok(ways)
 }
 
-fn config(args: &Args, ways: Vec<Way>) -> Config {
+fn config(args: &Args, table: &'static Table, ways: Vec<Way>) -> Config {
     let policy = Policy {
         deny_unknown_model: args.unknown_model == UnknownModel::Deny,
         deny_server_tools: args.server_tools == ServerTools::Deny,
@@ -196,7 +198,7 @@ fn config(args: &Args, ways: Vec<Way>) -> Config {
     };
     Config {
         ways,
-        table: Table::embedded(),
+        table,
         policy,
         allowance: Allowance { usd: args.cap_usd, fresh_tokens: args.cap_tokens },
         routed: None,

@@ -15,6 +15,7 @@ use crate::ledger::store::{Options, Store, StoreError};
 use crate::ledger::{Balance, Limit};
 use crate::limits::{self, Purses};
 use crate::pipeline::place::{self, Place};
+use crate::pipeline::prices::{self, Here};
 use crate::pipeline::{books, inputs};
 use crate::plan::history::History;
 use crate::plan::{self, Plan, Setting};
@@ -74,13 +75,15 @@ pub enum Format {
 pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
     let root = super::top_folder(shell)?;
     let budget = inputs::working_tree_budget(args.budget_file.as_deref(), &root)?;
+    let env = |name: &str| shell.var(name).map(str::to_owned);
+    let table = prices::of_budget(&budget, &Here::now(&env, &root))?.table;
     let place = match &args.ledger {
         Some(folder) => Place::File(folder.clone()),
         None => Place::find(shell, &budget, &root, args.simulate)?,
     };
     let width = shell.var("COLUMNS").and_then(|text| text.parse().ok());
     let sharer = place::sharer(shell, &budget, &root);
-    let asked = Asked { args, budget: &budget, sharer, width };
+    let asked = Asked { args, budget: &budget, sharer, width, table };
     let opened = place.open_existing(args.simulate);
     run_on(&asked, opened, Timestamp::now(), &mut shell.out)
 }
@@ -98,7 +101,7 @@ pub fn run_with(
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let now = options.clock.now();
-    let asked = Asked { args, budget, sharer: None, width };
+    let asked = Asked { args, budget, sharer: None, width, table: Table::embedded() };
     run_on(&asked, Store::open_existing(ledger, options), now, out)
 }
 
@@ -109,6 +112,7 @@ struct Asked<'a> {
     /// What tells the repository from the others on a shared ledger; `None` where it shares none.
     sharer: Option<String>,
     width: Option<u16>,
+    table: &'static Table,
 }
 
 fn run_on(
@@ -117,7 +121,7 @@ fn run_on(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let Asked { args, budget, sharer, width } = asked;
+    let Asked { args, budget, sharer, width, table } = asked;
     check(&args.tasks)?;
     let (history, balances) = match opened {
         Ok(store) => (past(&store, now)?, standing(&store, budget, sharer.as_deref(), now)?),
@@ -127,7 +131,7 @@ fn run_on(
     };
     let setting = Setting {
         budget,
-        table: Table::embedded(),
+        table,
         history: &history,
         balances: &balances,
         now,

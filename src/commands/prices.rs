@@ -2,16 +2,18 @@
 
 use std::io::Write;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::budget::Prices;
 use crate::exit::{self, Failure};
 use crate::model::ModelId;
 use crate::money::Rate;
-use crate::price::{Model, Rates, Row, Table, When};
+use crate::pipeline::prices::{self, Here};
+use crate::price::{Model, Rates, Table, When};
 use crate::tokens::{ServiceTier, Terms};
+
+pub mod update;
 
 /// The arguments of `tollgate prices`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +30,8 @@ pub enum Action {
     List(ListArgs),
     /// Show every price of one model on a day, with where it comes from
     Show(ShowArgs),
+    /// Install a newer table, and say what changes with it
+    Update(update::Args),
 }
 
 /// The arguments of `tollgate prices list`.
@@ -78,16 +82,41 @@ const TIERS: [(&str, ServiceTier); 5] = [
 /// # Errors
 /// A [`Failure`] with exit code 2 for a model that the table does not know; another error where the output
 /// cannot be written.
-pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
-    let table = Table::embedded();
-    let today = TimeZone::UTC.to_datetime(Timestamp::now()).date();
+pub(crate) async fn run(
+    args: &Args,
+    here: &Here<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    if let Action::Update(args) = &args.action {
+        return update::run(args, here, out, err).await;
+    }
+    let in_force = prices::in_force(&Prices::default(), here)?;
+    for note in &in_force.notes {
+        writeln!(err, "note: {note}")?;
+    }
+    look(&args.action, in_force.table, here.today, out, err)?;
+    Ok(exit::PASS)
+}
+
+/// Lists or shows prices of a table.
+///
+/// # Errors
+/// See [`run`].
+pub fn look(
+    action: &Action,
+    table: &Table,
+    today: Date,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<()> {
     let age = if table.stale(today) { ", more than 60 days ago" } else { "" };
     writeln!(err, "prices as of {}{age}, in dollars per million tokens", table.as_of())?;
-    match &args.action {
-        Action::List(args) => list(table, args.on.unwrap_or(today), args.format, out)?,
-        Action::Show(args) => show(table, args, args.on.unwrap_or(today), out)?,
+    match action {
+        Action::List(args) => list(table, args.on.unwrap_or(today), args.format, out),
+        Action::Show(args) => show(table, args, args.on.unwrap_or(today), out),
+        Action::Update(_) => Ok(()),
     }
-    Ok(exit::PASS)
 }
 
 fn list(table: &Table, day: Date, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -117,8 +146,7 @@ fn show(table: &Table, args: &ShowArgs, day: Date, out: &mut dyn Write) -> anyho
         );
         return Err(Failure::usage(message).into());
     };
-    let rows: Vec<Value> =
-        model.rows.iter().filter(|row| row.holds(day)).flat_map(|row| bands(model, row)).collect();
+    let rows = bands(model, day);
     if args.format == Format::Json {
         let limits = json!({ "window": model.limits.window, "output": model.limits.output });
         writeln!(
@@ -145,13 +173,12 @@ fn show(table: &Table, args: &ShowArgs, day: Date, out: &mut dyn Write) -> anyho
     Ok(())
 }
 
-/// The rates of a row by tier and band.
-fn bands(model: &Model, row: &Row) -> Vec<Value> {
+/// The rates of a day by tier and band.
+fn bands(model: &Model, day: Date) -> Vec<Value> {
     let mut shown = Vec::new();
     for (name, tier) in TIERS {
         let terms = Terms { tier, ..Terms::default() };
-        for above in row.thresholds() {
-            let day = row.from.or(row.until).unwrap_or(Date::constant(2000, 1, 1));
+        for above in model.thresholds(day) {
             // A prompt one token above the threshold is the shortest of the band.
             if let Ok(rates) = model.rates(When::On(day), &terms, above + 1) {
                 shown.push(json!({ "tier": name, "above": above, "rates": kinds(&rates) }));
@@ -170,6 +197,7 @@ fn kinds(rates: &Rates) -> Value {
         "cache_write_30m": per_mtok(rates.cache_write_30m),
         "cache_write_12h": per_mtok(rates.cache_write_12h),
         "audio_input": per_mtok(rates.audio_input),
+        "audio_cache_read": per_mtok(rates.audio_cache_read),
         "output": per_mtok(rates.output),
     })
 }

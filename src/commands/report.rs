@@ -17,6 +17,7 @@ use crate::ledger::{About, ModelSpend};
 use crate::limits;
 use crate::model::ModelId;
 use crate::pipeline::place::{self, Place};
+use crate::pipeline::prices::{self, Here};
 use crate::pipeline::{books, inputs};
 use crate::price::{Table, When};
 use crate::report::spend::runs::Corrections;
@@ -147,6 +148,18 @@ impl Since {
 pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
     let root = super::top_folder(shell)?;
     let budget = inputs::working_tree_budget(args.budget_file.as_deref(), &root)?;
+    let env = |name: &str| shell.var(name).map(str::to_owned);
+    let found = prices::of_budget(&budget, &Here::now(&env, &root));
+    let table = match found {
+        Ok(found) => found.table,
+        Err(error) => {
+            // What was spent is on the ledger whatever prices there are; only savings are reckoned here.
+            let why = error.to_string();
+            let why = why.lines().next().unwrap_or_default();
+            writeln!(shell.err, "note: savings are reckoned at the built-in prices: {why}")?;
+            Table::embedded()
+        }
+    };
     let place = match &args.ledger {
         Some(folder) => Place::File(folder.clone()),
         None => Place::find(shell, &budget, &root, args.simulate)?,
@@ -155,7 +168,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
     let repository = shell.var("GITHUB_REPOSITORY").map_or(name, str::to_owned);
     let width = shell.var("COLUMNS").and_then(|text| text.parse().ok());
     let sharer = place::sharer(shell, &budget, &root);
-    let asked = Asked { args, budget: &budget, repository, sharer, width };
+    let asked = Asked { args, budget: &budget, repository, sharer, width, table };
     let opened = place.open_existing(args.simulate);
     run_on(&asked, opened, Timestamp::now(), &mut shell.out, &mut shell.err)
 }
@@ -173,6 +186,8 @@ pub struct Asked<'a> {
     pub sharer: Option<String>,
     /// The terminal's columns.
     pub width: Option<u16>,
+    /// The prices by which savings are reckoned.
+    pub table: &'static Table,
 }
 
 /// As [`run`], on the ledger in this folder. Results go to `out`, messages to `err`.
@@ -207,7 +222,7 @@ fn run_on(
         Err(error) => return Err(books::unavailable(error)),
     };
     let spec = spec(asked, now);
-    let spent = gather(&spec, store.as_ref())?;
+    let spent = gather(&spec, asked.table, store.as_ref())?;
     let args = asked.args;
     let text = match args.format {
         Format::Table => render::table(&spent, args.top, asked.width),
@@ -242,8 +257,7 @@ fn spec(asked: &Asked<'_>, now: Timestamp) -> Spec {
 }
 
 /// Reads the events, and once more where runs were corrected after they were closed.
-fn gather(spec: &Spec, store: Option<&Store>) -> anyhow::Result<Spent> {
-    let table = Table::embedded();
+fn gather(spec: &Spec, table: &Table, store: Option<&Store>) -> anyhow::Result<Spent> {
     let high = ModelId::new(&spec.high_model);
     let saved = |about: &About, used: &ModelSpend, at: Timestamp| {
         let model = ModelId::new(&used.model);

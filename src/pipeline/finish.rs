@@ -294,12 +294,11 @@ fn on_actions(run: &Run, shell: &mut Shell) -> anyhow::Result<()> {
 }
 
 /// What a price table that may be out of date says of itself.
-fn stale_prices(now: Timestamp) -> Option<String> {
-    let table = Table::embedded();
+fn stale_prices(table: &Table, now: Timestamp) -> Option<String> {
     let today = TimeZone::UTC.to_datetime(now).date();
     table
         .stale(today)
-        .then(|| format!("the price table is of {}: newer prices may hold, update tollgate", table.as_of()))
+        .then(|| format!("the price table is of {}: newer prices may hold; update tollgate, or the table with `tollgate prices update`", table.as_of()))
 }
 
 fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
@@ -307,7 +306,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
     let shown = |path: &PathBuf| path.display().to_string();
     let mut notes = facts.saved.notes;
     notes.extend(inputs.known.notes.iter().cloned());
-    notes.extend(stale_prices(story.started));
+    notes.extend(stale_prices(inputs.table, story.started));
     Run {
         repository: inputs.event.repository.clone(),
         pr: inputs.event.change.as_ref().and_then(|change| change.number),

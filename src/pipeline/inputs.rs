@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::forge::{self, Forge, Known};
+use super::prices::{self, Here};
 use super::trust;
-use crate::budget::{self, Budget, PATH as BUDGET_FILE, UnknownModel};
+use crate::budget::{self, Budget, PATH as BUDGET_FILE};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
@@ -38,6 +39,8 @@ pub struct Inputs {
     pub state: PathBuf,
     /// What GitHub says.
     pub known: Known,
+    /// The prices that hold.
+    pub table: &'static Table,
 }
 
 impl Inputs {
@@ -98,7 +101,11 @@ impl Inputs {
             known.proposal = proposal(&budget, pull.as_ref(), &event, git.as_ref(), &known).await;
         }
         lift(&budget, pull.as_ref(), &event, &mut known).await;
-        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known })
+        let env = |name: &str| shell.var(name).map(str::to_owned);
+        let prices = prices::of_budget(&budget, &Here::now(&env, &root))?;
+        known.notes.extend(prices.notes);
+        let table = prices.table;
+        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known, table })
     }
 
     /// Limits, raised where an override counts.
@@ -123,16 +130,7 @@ fn workflow_path(reference: &str) -> Option<String> {
 /// Every mistake, as a [`Failure`] with exit code 2.
 pub fn parse(text: &str, path: &str) -> anyhow::Result<Budget> {
     let budget = budget::parse(text, path).map_err(|errors| Failure::usage(errors.to_string()))?;
-    if budget.on.unknown_model == UnknownModel::Deny
-        && let Some(model) = budget.models().into_iter().find(|model| Table::embedded().find(model).is_none())
-    {
-        let message = format!(
-            "{path}: tiers: the model `{model}` has no price, so every request for it would be refused\n\n\
-             hint: write a model of the price table, such as claude-sonnet-5-5, or let unknown models count at \
-             the dearest price there is with `on: {{ unknown_model: ceiling }}`"
-        );
-        return Err(Failure::usage(message).into());
-    }
+    prices::check(&budget)?;
     Ok(budget)
 }
 

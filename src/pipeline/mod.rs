@@ -13,6 +13,7 @@ pub mod forge;
 pub mod inputs;
 mod live;
 pub mod place;
+pub(crate) mod prices;
 mod prompt;
 mod siblings;
 mod start;
@@ -44,7 +45,7 @@ use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
-use crate::price::{Table, When};
+use crate::price::When;
 use crate::provider::Vendor;
 use crate::report::around::Sibling;
 use crate::report::{Served, alerts};
@@ -305,7 +306,7 @@ async fn spend(
     let (isolation, work) = tokio::join!(harden(&keys), Work::prepare(story, &keys, shell, folder.path()));
     let work = work?;
     let isolation = isolation.to_string();
-    let meter = start::meter(upstream, route, held.cap, &inputs.budget, folder.path()).await?;
+    let meter = start::meter(upstream, route, held.cap, inputs, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
@@ -362,7 +363,7 @@ async fn conclude(
     around.siblings = finish::siblings(store, story, &held.id).unwrap_or(around.siblings);
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
-    let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, Table::embedded(), when);
+    let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, story.inputs.table, when);
     let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None

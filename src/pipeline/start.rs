@@ -99,16 +99,16 @@ pub(super) async fn meter(
     upstream: &Upstream,
     route: &Route,
     cap: Usd,
-    budget: &Budget,
+    inputs: &Inputs,
     folder: &Path,
 ) -> anyhow::Result<Meter> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
     let config = Config {
         ways: upstream.ways(),
-        table: Table::embedded(),
+        table: inputs.table,
         clock: Timestamp::now,
-        policy: policy(budget),
+        policy: policy(&inputs.budget),
         allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
         routed: Some(route.model.clone()),
         journal: Some(folder.join("journal")),
@@ -204,7 +204,7 @@ pub(super) fn find(
     token: &str,
 ) -> anyhow::Result<Launch> {
     let low = &inputs.budget.tiers.get(Tier::Low).model;
-    let small = match Table::embedded().is_dearer(low, &start.route.model, When::Around(Timestamp::now())) {
+    let small = match inputs.table.is_dearer(low, &start.route.model, When::Around(Timestamp::now())) {
         Some(false) => low,
         _ => &start.route.model,
     };
@@ -214,14 +214,13 @@ pub(super) fn find(
         model: &start.route.model,
         small_model: small,
         cap: start.cap,
-        output_tokens_max: output_tokens_max(start.route, start.cap),
+        output_tokens_max: output_tokens_max(start.route, start.cap, inputs.table),
     };
     launch(start.choice, &wiring, shell)
 }
 
 /// The longest answer to ask for, see [`preset::output_cap`].
-fn output_tokens_max(route: &Route, cap: Usd) -> u64 {
-    let table = Table::embedded();
+fn output_tokens_max(route: &Route, cap: Usd, table: &Table) -> u64 {
     let when = When::Around(Timestamp::now());
     let rates = table.find(&route.model).and_then(|model| model.rates(when, &Terms::default(), 0).ok());
     match rates {

@@ -173,7 +173,7 @@ pub(super) fn load(text: &str) -> Result<Table, TableError> {
     let mut models = Vec::with_capacity(raw.models.len() + 1);
     let mut names = HashMap::new();
     for raw in raw.models {
-        if !fees.contains_key(&raw.provider) {
+        if raw.provider != Provider::Other && !fees.contains_key(&raw.provider) {
             return Err(TableError::Shape(raw.id, "its provider has no fees"));
         }
         for name in raw.aliases.iter().chain([&raw.id]) {
@@ -214,7 +214,7 @@ fn model(raw: RawModel) -> Result<Model, TableError> {
     }
     check_days(&raw.id, &rows)?;
     let web_search = fee(&raw.id, "web_search", &raw.web_search)?;
-    Ok(Model { id: ModelId::new(&raw.id), provider: raw.provider, limits, web_search, rows })
+    Ok(Model { id: ModelId::new(&raw.id), provider: raw.provider, limits, web_search, rows, floor: None })
 }
 
 /// The first row is open to the past, the last one to the future, and each begins the day after the

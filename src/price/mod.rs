@@ -3,18 +3,23 @@
 //! The table is embedded (`prices.json`), effective-dated and read by a strict loader: `load` refuses a
 //! gap, an overlap, or a product that is no whole number of pico-dollars, so that pricing itself can
 //! only fail where no price exists. `table` finds models, `cost` prices what was used, `bound` the most
-//! that could be used. What has no price is an error and never zero.
+//! that could be used, `over` lays newer prices over these, `changes` says what is new in them. What has no
+//! price is an error and never zero.
 
 mod bound;
+mod changes;
 mod cost;
 mod load;
 mod names;
+mod over;
 mod rates;
 mod table;
 
 pub use bound::Bound;
+pub use changes::{Change, Direction, changes};
 pub use cost::Cost;
 pub use load::TableError;
+pub use over::{Own, OwnError, OwnPrice};
 pub use rates::{Rates, Row};
 pub use table::{Model, Provider, Table};
 

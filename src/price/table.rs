@@ -1,18 +1,18 @@
 //! The price table: which models there are, and what they cost when.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::load::{TableError, load};
-use super::names::{plain, without_date};
+use super::names::{plain, without_date, without_fast, without_points};
 use super::rates::{Band, Factors, Rates, Row, TIERS};
 use super::{Unpriced, When};
 use crate::model::{Limits, ModelId, Thinking};
 use crate::money::{Factor, Usd};
-use crate::tokens::{Calls, Counts, Region, Terms};
+use crate::tokens::{Calls, Counts, Region, Speed, Terms};
 
 /// The table that is built in.
 const EMBEDDED: &str = include_str!("prices.json");
@@ -41,6 +41,8 @@ pub enum Provider {
     Zai,
     /// Alibaba, DashScope.
     Qwen,
+    /// Anybody else: a model that only the budget file knows.
+    Other,
 }
 
 /// What a provider charges for one by one; `None` for what it does not offer.
@@ -65,28 +67,42 @@ pub struct Model {
     pub(super) web_search: Option<Usd>,
     /// Its prices, oldest first; every day has exactly one row.
     pub rows: Vec<Row>,
+    /// The prices below which it never costs, see [`Table::over`].
+    pub(super) floor: Option<Box<Model>>,
 }
 
 impl Model {
     /// The rates that hold at `when` for a prompt of exactly this length; where two rows count, the
     /// dearer rate of each kind.
     pub fn rates(&self, when: When, terms: &Terms, prompt: u64) -> Result<Rates, Unpriced> {
-        self.select(when, terms, |row, terms| row.exact(terms, prompt, when.off_peak()))
+        self.select(when, terms, &|row, terms| row.exact(terms, prompt, when.off_peak()))
     }
 
     /// The dearest rates that hold at `when` for any prompt of at most this length.
     pub(super) fn dearest(&self, when: When, terms: &Terms, prompt_max: u64) -> Result<Rates, Unpriced> {
-        self.select(when, terms, |row, terms| row.dearest(terms, prompt_max))
+        self.select(when, terms, &|row, terms| row.dearest(terms, prompt_max))
+    }
+
+    /// Above which prompts other rates hold on that day, shortest first.
+    #[must_use]
+    pub fn thresholds(&self, day: Date) -> BTreeSet<u64> {
+        let rows = self.all_rows().filter(|row| row.holds(day));
+        rows.flat_map(Row::thresholds).collect()
+    }
+
+    /// Its own rows, and those of its floor.
+    pub(super) fn all_rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().chain(self.floor.iter().flat_map(|floor| &floor.rows))
     }
 
     fn select(
         &self,
         when: When,
         terms: &Terms,
-        pick: impl Fn(&Row, &Terms) -> Option<Rates>,
+        pick: &dyn Fn(&Row, &Terms) -> Option<Rates>,
     ) -> Result<Rates, Unpriced> {
         let (first, last) = when.days();
-        let rows = self.rows.iter().filter(|row| row.touches(first, last));
+        let rows = self.all_rows().filter(|row| row.touches(first, last));
         let rates = rows.filter_map(|row| pick(row, terms)).reduce(Rates::dearer);
         rates.ok_or_else(|| Unpriced::terms(&self.id, terms))
     }
@@ -96,9 +112,9 @@ impl Model {
 #[derive(Clone, Debug)]
 pub struct Table {
     as_of: Date,
-    fees: BTreeMap<Provider, Fees>,
-    models: Vec<Model>,
-    names: HashMap<String, usize>,
+    pub(super) fees: BTreeMap<Provider, Fees>,
+    pub(super) models: Vec<Model>,
+    pub(super) names: HashMap<String, usize>,
     dearest: Model,
 }
 
@@ -159,7 +175,11 @@ impl Table {
             return Some(&self.dearest);
         }
         let known = |name: &str| self.names.get(name).or_else(|| self.names.get(without_date(name)?));
-        let index = known(name).or_else(|| known(plain(name).0))?;
+        let plain = |name: &str| {
+            let name = plain(name).0;
+            known(name).or_else(|| known(&without_points(name)?))
+        };
+        let index = known(name).or_else(|| plain(name)).or_else(|| plain(without_fast(name)?))?;
         self.models.get(*index)
     }
 
@@ -207,16 +227,27 @@ impl Table {
         Ok((rates.input * counts.cache_read).minus_or_zero(rates.cache_read * counts.cache_read))
     }
 
+    /// The table for as long as the process runs: it is made once, from what a command was given.
+    #[must_use]
+    pub fn kept(self) -> &'static Table {
+        Box::leak(Box::new(self))
+    }
+
     pub(super) fn known(&self, id: &ModelId) -> Result<&Model, Unpriced> {
         self.find(id).ok_or_else(|| Unpriced::UnknownModel(id.clone()))
     }
 
-    /// The terms with the region that a channel says in the model's name.
+    /// The terms with the region and the speed that a channel says in the model's name.
     pub(super) fn terms_of(model: &ModelId, terms: &Terms) -> Terms {
+        let mut terms = terms.clone();
         match plain(model.as_str()).1 {
-            Region::Global => terms.clone(),
-            region => Terms { region, ..terms.clone() },
+            Region::Global => {}
+            region => terms.region = region,
         }
+        if without_fast(model.as_str()).is_some() {
+            terms.speed = Speed::Fast;
+        }
+        terms
     }
 
     /// What was run by the provider of that model and is charged for one by one.
@@ -260,7 +291,7 @@ fn dearest_of(models: &[Model]) -> Model {
         limits.window = limits.window.max(model.limits.window);
         limits.output = limits.output.max(model.limits.output);
         limits.image = limits.image.max(model.limits.image);
-        for row in &model.rows {
+        for row in model.all_rows() {
             dearer(&mut factors.fast, row.factors.fast);
             dearer(&mut factors.us, row.factors.us);
             dearer(&mut factors.regional, row.factors.regional);
@@ -281,5 +312,5 @@ fn dearest_of(models: &[Model]) -> Model {
         factors,
     };
     let provider = models.first().map_or(Provider::Anthropic, |model| model.provider);
-    Model { id: ModelId::new(DEAREST), provider, limits, web_search: None, rows: vec![row] }
+    Model { id: ModelId::new(DEAREST), provider, limits, web_search: None, rows: vec![row], floor: None }
 }

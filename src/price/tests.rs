@@ -64,6 +64,11 @@ fn a_name_is_known_exactly_or_not_at_all() {
         ("claude-haiku-4-5-20260101", Some("claude-haiku-4-5")),
         ("claude-haiku-4-5-20251001[1m]", Some("claude-haiku-4-5")),
         ("claude-sonnet-4-20250514", Some("claude-sonnet-4-0")),
+        ("publishers/anthropic/models/claude-opus-4-5@20251101", Some("claude-opus-4-5")),
+        ("anthropic/claude-sonnet-4.6", Some("claude-sonnet-4-6")),
+        ("claude-opus-5-5-fast", Some("claude-opus-5-5")),
+        ("claude-opus-5-6-fast", None),
+        ("ft:gpt-4.1-mini:a:b:c", None),
         ("claude-opus-5-6", None),
         ("claude-opus-5-5-mini", None),
         ("claude-opus-5-5-2026", None),
@@ -591,6 +596,7 @@ fn an_endpoint_or_a_name_that_keeps_a_region_has_its_surcharge() {
         ("us-gov.anthropic.claude-sonnet-4-6", Terms::default(), "3.6"),
         ("global.anthropic.claude-sonnet-4-6", Terms::default(), "3"),
         ("us.anthropic.claude-opus-4-1-20250805-v1:0", Terms::default(), "15"),
+        ("claude-opus-5-5-fast", Terms::default(), "8"),
     ] {
         assert_eq!(
             table().cost(&usage(model, counts, terms), NOW).expect(model).usd,
@@ -620,7 +626,18 @@ fn fees_are_the_providers_own_and_an_amount_that_it_says_counts_instead() {
     );
     used.billed = Some(usd("0.0123"));
     used.lines[0].model = "some/model".into();
+    let said = "the amount is the one that the provider says it charges";
     let cost = table().cost(&used, NOW).expect("an amount");
     assert_eq!((cost.usd, cost.lines[0].2), (usd("0.0123"), usd("0.0123")));
-    assert_eq!(cost.notes, ["the amount is the one that the provider says it charges"]);
+    let unchecked = "it could not be checked: the price table has no model `some/model`";
+    assert_eq!((cost.notes, cost.reckoned), (vec![said.to_owned(), unchecked.to_owned()], None));
+    used.lines[0].model = "x-ai/grok-4.6".into();
+    used.web_searches = 0;
+    let cost = table().cost(&used, NOW).expect("an amount");
+    assert_eq!((cost.usd, cost.lines[0].0.as_str()), (usd("0.0123"), "grok-4.6"));
+    assert_eq!(cost.notes, [said, "the price table makes it $0.0020"], "another amount is told");
+    assert_eq!(cost.reckoned, Some(usd("0.002")));
+    used.billed = Some(usd("0.002"));
+    let cost = table().cost(&used, NOW).expect("an amount");
+    assert_eq!((cost.notes, cost.reckoned), (vec![said.to_owned()], None), "the same is not");
 }

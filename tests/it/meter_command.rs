@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use tollgate::commands::meter;
+use tollgate::price::Table;
 
 use crate::meter_rig::{Client, KEY, MESSAGES, Provider, body, run, says};
 
@@ -35,7 +36,7 @@ fn the_command_serves_until_it_is_told_to_end() {
         };
         let env = |name: &str| (name == "ANTHROPIC_API_KEY").then(|| KEY.to_owned());
         let mut err = Vec::new();
-        let code = meter::run_until(&args, &env, &mut err, agent).await.expect("it runs");
+        let code = meter::run_until(&args, Table::embedded(), &env, &mut err, agent).await.expect("it runs");
         assert_eq!((code, err.as_slice()), (0, &b""[..]));
         let summary = read(&args.summary_json);
         let spent = provider.spent().to_string();
@@ -44,7 +45,8 @@ fn the_command_serves_until_it_is_told_to_end() {
         assert_eq!(summary["requests"], json!(provider.witness().generations));
         assert_eq!(summary["by_model"]["claude-sonnet-5-5"]["usd"], json!(spent));
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2, "nothing else is left");
-        let code = meter::run_until(&args, &|_| None, &mut err, async {}).await.expect("it runs");
+        let code =
+            meter::run_until(&args, Table::embedded(), &|_| None, &mut err, async {}).await.expect("it runs");
         assert_eq!(code, 2);
         assert_eq!(
             String::from_utf8_lossy(&err),

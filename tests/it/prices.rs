@@ -1,10 +1,12 @@
 //! `tollgate prices`, from its arguments to its lines.
 
-use tollgate::commands::prices::{Action, Args, Format, ListArgs, ShowArgs, run};
+use tollgate::commands::prices::{Action, Format, ListArgs, ShowArgs, look};
+use tollgate::price::Table;
 
 fn said(action: Action) -> Result<(String, String), String> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    run(&Args { action }, &mut out, &mut err).map_err(|error| error.to_string())?;
+    let today = jiff::civil::Date::constant(2026, 11, 23);
+    look(&action, Table::embedded(), today, &mut out, &mut err).map_err(|error| error.to_string())?;
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Ok((text(out), text(err)))
 }

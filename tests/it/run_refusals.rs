@@ -114,7 +114,7 @@ fn a_model_without_a_price_starts_nothing() {
     assert_eq!(
         run.stderr,
         "error: .github/tollgate.yml: tiers: the model `claude-nimbus-9` has no price, so every request for it would be refused\n\n\
-         hint: write a model of the price table, such as claude-sonnet-5-5, or let unknown models count at the dearest price there is with `on: { unknown_model: ceiling }`\n"
+         hint: write a model of the price table, such as claude-sonnet-5-5, or what it costs under `prices: { models: … }`, or let unknown models count at the dearest price there is with `on: { unknown_model: ceiling }`\n"
     );
 }
 

@@ -87,6 +87,7 @@ impl World {
             repository: "acme/widgets".to_owned(),
             sharer: None,
             width: None,
+            table: tollgate::price::Table::embedded(),
         };
         let code = run_with(&asked, self.folder.path(), options(&self.seconds), &mut out, &mut err);
         assert_eq!(code.expect("a report"), 0);
