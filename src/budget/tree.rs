@@ -108,7 +108,17 @@ fn read_by_libyaml(text: &str) -> Result<Value, Mistake> {
             line: location.line(),
             column: location.column().max(1),
         });
-        syntax_mistake(text, at, &error.to_string())
+        let said = error.to_string();
+        // It reads integers into 128 bits, whatever they are for.
+        if said.contains("invalid type: integer") {
+            return Mistake {
+                at,
+                key: String::new(),
+                problem: "the number here is too large".to_owned(),
+                hint: "write a smaller one; where it is a text, put it between quotes".to_owned(),
+            };
+        }
+        syntax_mistake(text, at, &said)
     })
 }
 

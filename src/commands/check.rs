@@ -3,8 +3,6 @@
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use crate::budget::{self, Budget, explain::explain};
 use crate::classify::classify;
 use crate::event;
@@ -29,19 +27,22 @@ pub struct Args {
 /// Returns the exit code: 0 for a valid file and for none where the default was asked for, 2 otherwise.
 ///
 /// # Errors
-/// When the file cannot be read for another reason than that it is not there, or `out` cannot be written.
+/// When `out` or `err` cannot be written.
 pub fn run(args: &Args, root: &Path, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<u8> {
     let path = args.budget_file.as_deref().unwrap_or(Path::new(budget::PATH));
-    let read = if args.budget_file.is_some() { std::fs::read(path) } else { std::fs::read(root.join(path)) };
-    let bytes = match read {
+    let given = args.budget_file.is_some();
+    let bytes = match inputs::read_file(&if given { path.to_owned() } else { root.join(path) }) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return absent(path, args.budget_file.is_some(), out, err);
+            return absent(path, given, out, err);
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => {
+            writeln!(err, "the budget file {} cannot be read: {error}", path.display())?;
+            return Ok(exit::USAGE);
+        }
     };
     let Ok(text) = String::from_utf8(bytes) else {
-        writeln!(err, "{}: the file is not UTF-8 text\n\nhint: save it as UTF-8", path.display())?;
+        writeln!(err, "{}", inputs::not_text(&path.display().to_string()))?;
         return Ok(exit::USAGE);
     };
     match inputs::parse(&text, &path.display().to_string()) {

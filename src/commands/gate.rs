@@ -1,5 +1,7 @@
 //! `tollgate gate`: are this event's budgets within their limits? For a required check that runs no agent.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -7,10 +9,11 @@ use jiff::Timestamp;
 use crate::classify;
 use crate::cli::Shell;
 use crate::exit;
-use crate::gate;
+use crate::gate::{self, Gate};
 use crate::ledger::Balance;
 use crate::ledger::store::StoreError;
 use crate::limits;
+use crate::outcome::Verdict;
 use crate::pipeline::books;
 use crate::pipeline::inputs::Inputs;
 use crate::pipeline::place::Place;
@@ -30,7 +33,7 @@ pub struct Args {
     simulate: bool,
 }
 
-/// Reads the ledger and says where each budget stands. Writes nothing.
+/// Reads the ledger and says where each budget stands, on a runner in the job summary as well.
 ///
 /// # Errors
 /// A [`crate::exit::Failure`] for a budget file, an event or a ledger that cannot be used.
@@ -47,27 +50,51 @@ pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return Err(books::unavailable(error)),
     };
     let gate = gate::standing(&inputs.budget, &limits, &balances);
+    let outsiders = inputs.for_outsiders();
+    let (mut lines, mut shown) = (Vec::new(), Vec::new());
     for balance in &balances {
         let held = match balance.held {
             crate::money::Usd::ZERO => String::new(),
             held => format!(", {} held by runs under way", held.shown()),
         };
-        writeln!(
-            shell.out,
-            "{}: {} of {} spent{held}",
-            defuse::plain(&limits::name(&balance.limit)),
-            balance.settled.shown(),
-            balance.limit.usd.shown()
-        )?;
+        let (spent, limit) = (balance.settled.shown(), balance.limit.usd.shown());
+        let line = format!("{}: {spent} of {limit} spent{held}", limits::name(&balance.limit));
+        // What is left to burn is nobody else's business.
+        let own = balance.limit.purse.starts_with("pr:") || balance.settled >= balance.limit.usd;
+        shown.extend((own || !outsiders).then(|| line.clone()));
+        lines.push(line);
     }
-    for skipped in &limits.skipped {
-        writeln!(shell.out, "not checked: {}", defuse::plain(skipped))?;
+    lines.extend(limits.skipped.iter().map(|skipped| format!("not checked: {skipped}")));
+    for line in &lines {
+        writeln!(shell.out, "{}", defuse::plain(line))?;
+    }
+    if let Some(path) = shell.var("GITHUB_STEP_SUMMARY").map(PathBuf::from) {
+        let opened = OpenOptions::new().create(true).append(true).open(&path);
+        // The verdict stands, whatever cannot be written.
+        if let Err(error) = opened.and_then(|mut file| file.write_all(page(&gate, &shown).as_bytes())) {
+            writeln!(shell.err, "warning: the job summary {} cannot be written: {error}", path.display())?;
+        }
     }
     writeln!(shell.out, "{}: {}", gate.verdict.as_str(), defuse::plain(&gate.reason))?;
     if let (Some(hint), true) = (&gate.hint, gate.code != exit::PASS) {
         writeln!(shell.err, "\nhint: {hint}")?;
     }
     Ok(gate.code)
+}
+
+/// The same for the job summary.
+fn page(gate: &Gate, lines: &[String]) -> String {
+    let mark = match gate.verdict {
+        Verdict::Pass => "",
+        Verdict::Warn => "⚠️ ",
+        Verdict::Fail => "⛔ ",
+    };
+    let mut out = format!("### {mark}Agent budgets: {}\n\n", defuse::prose(&gate.reason));
+    out.extend(lines.iter().map(|line| format!("- {}\n", defuse::prose(line))));
+    if let (Some(hint), Verdict::Warn | Verdict::Fail) = (&gate.hint, gate.verdict) {
+        out.push_str(&format!("\n**What to do:** {}\n", defuse::prose(hint)));
+    }
+    out
 }
 
 fn untouched(limit: crate::ledger::Limit) -> Balance {

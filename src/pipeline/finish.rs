@@ -10,11 +10,10 @@ use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::inputs::Inputs;
 use super::voice::{Name, Poster, Voice};
 use super::work::Saved;
 use super::{Story, books, folder, forge, siblings, webhook};
-use crate::budget::{CommentShow, CommentWhen, Mode};
+use crate::budget::{CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::Gate;
@@ -228,7 +227,7 @@ pub(super) fn started(story: &Story<'_>, route: &Route, cap: Usd, siblings: Vec<
         model: route.model.clone(),
         cap,
         enforced: inputs.budget.mode == Mode::Enforce,
-        public: for_outsiders(inputs),
+        public: inputs.for_outsiders(),
         budget_file: inputs.budget.path.clone(),
         around: around(story, siblings),
     }
@@ -252,15 +251,6 @@ pub(super) fn around(story: &Story<'_>, siblings: Vec<Sibling>) -> Around {
 /// When the ledger cannot be read.
 pub(super) fn siblings(store: &Store, story: &Story<'_>, own: &HoldId) -> anyhow::Result<Vec<Sibling>> {
     if story.inputs.on_actions { siblings::of(store, own, story.started) } else { Ok(Vec::new()) }
-}
-
-/// Whether only the pull request's own budget is shown.
-fn for_outsiders(inputs: &Inputs) -> bool {
-    match inputs.budget.comment.show {
-        CommentShow::Auto => inputs.event.public,
-        CommentShow::All => false,
-        CommentShow::Own => true,
-    }
 }
 
 fn streams(run: &Run, comment: &str, shell: &mut Shell) -> anyhow::Result<()> {
@@ -325,7 +315,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
         gate: gate.clone(),
         result: facts.saved.text,
         result_in_comment: inputs.budget.result_in_comment,
-        public: for_outsiders(inputs),
+        public: inputs.for_outsiders(),
         budget_file: inputs.budget.path.clone(),
         notes,
         files: Files {

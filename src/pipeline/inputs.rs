@@ -1,15 +1,17 @@
 //! What a run starts from: the event, the budget file, the folders, the key.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 
 use super::forge::{self, Forge, Known};
 use super::prices::{self, Here};
 use super::trust;
-use crate::budget::{self, Budget, PATH as BUDGET_FILE};
+use crate::budget::{self, Budget, CommentShow, PATH as BUDGET_FILE};
 use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::event::{self, Event, Kind};
@@ -19,6 +21,9 @@ use crate::limits::Limits;
 use crate::overrides::Standing;
 use crate::price::Table;
 use crate::report::around::Proposal;
+
+/// The most of a budget file that is read: far more than it may have, so that the message tells its size.
+const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a run starts from.
 #[derive(Debug)]
@@ -108,6 +113,16 @@ impl Inputs {
         Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known, table })
     }
 
+    /// Whether only the pull request's own budget is shown where anybody may read.
+    #[must_use]
+    pub fn for_outsiders(&self) -> bool {
+        match self.budget.comment.show {
+            CommentShow::Auto => self.event.public,
+            CommentShow::All => false,
+            CommentShow::Own => true,
+        }
+    }
+
     /// Limits, raised where an override counts.
     #[must_use]
     pub fn lifted(&self, limits: Limits) -> Limits {
@@ -152,11 +167,35 @@ fn read_budget(given: Option<&Path>, root: &Path) -> anyhow::Result<Option<(Stri
         Some(path) => (path.to_owned(), path.display().to_string()),
         None => (root.join(BUDGET_FILE), BUDGET_FILE.to_owned()),
     };
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some((text, shown))),
+    match read_file(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8(bytes).map_err(|_| Failure::usage(not_text(&shown)))?;
+            Ok(Some((text, shown)))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound && given.is_none() => Ok(None),
         Err(error) => Err(unreadable(&shown, error).into()),
     }
+}
+
+/// A budget file's bytes: of a file that is one, so that neither a pipe nor a device is read for ever.
+///
+/// # Errors
+/// When it is not there, is something else, or cannot be read.
+pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What is said of a budget file that is no text.
+#[must_use]
+pub fn not_text(path: &str) -> String {
+    format!("{path}: the file is not UTF-8 text\n\nhint: save it as UTF-8")
 }
 
 /// Whether an event's checkout is the default branch itself: so it is for schedules, and for pushes to it
@@ -215,8 +254,7 @@ async fn pinned_budget(
 }
 
 fn named(text: Vec<u8>, commit: &str) -> anyhow::Result<(String, String)> {
-    let text =
-        String::from_utf8(text).map_err(|_| Failure::usage(format!("{BUDGET_FILE} is not UTF-8 text")))?;
+    let text = String::from_utf8(text).map_err(|_| Failure::usage(not_text(BUDGET_FILE)))?;
     let short = commit.get(..12).unwrap_or(commit);
     Ok((text, format!("{BUDGET_FILE} at {short}")))
 }

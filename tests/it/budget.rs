@@ -167,6 +167,15 @@ fn check_fails_on_a_mistake_and_on_a_file_that_is_not_there() {
     let expected = format!("{path}: the file is not UTF-8 text\n\nhint: save it as UTF-8\n");
     assert_eq!(checked(&args), (2, String::new(), expected));
 
+    // Neither a pipe nor a device is read for ever.
+    fs::remove_file(&file).expect("the file can be removed");
+    std::os::unix::fs::symlink("/dev/zero", &file).expect("a link");
+    let expected = format!("the budget file {path} cannot be read: it is no file\n");
+    assert_eq!(checked(&args), (2, String::new(), expected.clone()));
+    fs::remove_file(&file).expect("the link can be removed");
+    rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    assert_eq!(checked(&args), (2, String::new(), expected));
+
     fs::remove_file(&file).expect("the file can be removed");
     let expected = format!(
         "{path}: there is no such file\n\nhint: check the path, or write a budget file with `tollgate init`\n"
