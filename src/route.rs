@@ -57,7 +57,7 @@ pub enum Routed {
 #[must_use]
 pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
     let asked = budget.tasks.tier(class.task, class.stakes);
-    let least = budget.on.min_run_usd;
+    let least = least(budget, budget.tiers.get(asked).max_usd);
     let because = format!("{} at {} stakes runs at the {asked} tier", class.task, class.stakes);
     if budget.mode == Mode::Observe {
         let run = at(budget, asked, asked, because);
@@ -94,6 +94,15 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
             let reason = format!("{short}; {left_text}, so it runs at the {tier} tier{cut}");
             Routed::Run(at(budget, tier, asked, reason))
         }
+    }
+}
+
+/// The least that a run with this cap is started with: all of it where less is refused.
+#[must_use]
+pub fn least(budget: &Budget, cap: Usd) -> Usd {
+    match budget.on.low_budget {
+        LowBudget::Refuse => cap,
+        LowBudget::Cut | LowBudget::Downgrade => budget.on.min_run_usd,
     }
 }
 

@@ -242,8 +242,9 @@ fn hold(
     let inputs = story.inputs;
     let key = books::key(shell, &inputs.event, folder.nonce());
     // Remembered before it is asked for: a hold that is granted to a process that dies is found again.
-    folder.remember(&Record { hold: key.hold_id(), started: story.started, finished: false })?;
-    let least = inputs.budget.on.min_run_usd;
+    let record = Record { hold: key.hold_id(), started: story.started, finished: false };
+    folder.remember(&record).context("the run's folder cannot be written")?;
+    let least = route::least(&inputs.budget, route.cap);
     let workflow = inputs.workflow.as_deref();
     let mut request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
     request.about.budget.clone_from(&inputs.known.budget_commit);
@@ -252,7 +253,7 @@ fn hold(
             Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new(), siblings: Vec::new() }))
         }
         Answer::Refused { by } => {
-            finish_record(folder, story, &request.hold)?;
+            finish_record(folder, story, &request.hold).context("the run's folder cannot be written")?;
             Ok(Err((by, least)))
         }
     }
