@@ -94,8 +94,14 @@ fn settle_dead(store: &Store, dead: DeadRun, simulate: bool) -> anyhow::Result<S
             };
             format!("run {id} died before it settled; it is charged {charged}, {seen}")
         }
-        // Somebody has closed the hold already, or the run died before it was granted one.
-        Err(error) if !error.is_unavailable() => format!("run {id} died and owes nothing: {error}"),
+        // The hold is closed already and only the folder does not say so, or it was never granted.
+        Err(error) if !error.is_unavailable() => {
+            let why = error.to_string();
+            format!(
+                "run {id} left no word of its end and owes nothing: {}",
+                why.lines().next().unwrap_or_default()
+            )
+        }
         Err(error) => return Err(unavailable(error)),
     };
     match dead.finished() {

@@ -180,6 +180,52 @@ fn show_says_what_is_spent_and_held() {
 }
 
 #[test]
+fn who_may_only_read_the_folder_can_still_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let program = folder.path().join("tollgate");
+    std::fs::copy(env!("CARGO_BIN_EXE_tollgate"), &program).expect("a copy");
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    let files = ["events/2026-11.jsonl", "head.json", "lock"].map(|name| folder.path().join(name));
+    files.iter().for_each(|file| mode(file, 0o444));
+    mode(&program, 0o555);
+    [&folder.path().join("events"), folder.path()].iter().for_each(|path| mode(path, 0o555));
+    let run = |words: &[&str]| {
+        let mut command = Command::new(&program);
+        command
+            .env_clear()
+            .current_dir(folder.path())
+            .args(["ledger", "--ledger"])
+            .arg(folder.path())
+            .args(words);
+        if rustix::process::geteuid().is_root() {
+            // Root may write what nobody may.
+            command.uid(65_534);
+        }
+        let output = command.output().expect("it starts");
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes).replace(&*folder.path().to_string_lossy(), "FOLDER")
+        };
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = run(&["show"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("repo    total    $1.43  $0.50"), "{out}");
+    let (code, _, err) = run(&["void", "d", "--reason", "it never began"]);
+    assert_eq!(code, Some(6));
+    assert_eq!(
+        err,
+        "error: the ledger cannot open `FOLDER/lock`: Permission denied (os error 13)\n\nhint: the ledger's folder must \
+         belong to the user who runs tollgate\n"
+    );
+    [folder.path(), &folder.path().join("events")].iter().for_each(|path| mode(path, 0o755));
+}
+
+#[test]
 fn verify_says_that_all_is_well_or_where_it_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let now = filled(folder.path());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -59,9 +59,7 @@ impl Lock {
         };
         let started = Instant::now();
         let file = loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            let file = plain::open_with(&mut options, &path).map_err(StoreError::io("open", &path))?;
+            let file = open(&path, exclusive).map_err(StoreError::io("open", &path))?;
             match flock(&file, operation) {
                 // A ledger that was cleared away meanwhile has another lock now, if it has any.
                 Ok(()) if is_at(&file, &path) => break file,
@@ -94,6 +92,21 @@ impl Drop for Lock {
             let _ = self.file.set_len(0);
         }
         let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+/// Opens the lock's file, which is made where there is none. A reader does with one that it may only read.
+fn open(path: &Path, exclusive: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    match plain::open_with(&mut options, path) {
+        Err(error)
+            if !exclusive
+                && matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) =>
+        {
+            plain::open(path)
+        }
+        opened => opened,
     }
 }
 
