@@ -8,7 +8,7 @@ use tollgate::ledger::store::{Options, Store, StoreError};
 use tollgate::ledger::{Answer, Request};
 
 use crate::ledger::{budget, request, spend};
-use crate::ledger_git::place;
+use crate::ledger_git::{many_write, place};
 use crate::support::git;
 use crate::support::git_http::{GitHttp, bare};
 
@@ -77,21 +77,10 @@ fn runs_settle_over_http_with_a_token() {
 }
 
 #[test]
-fn writers_over_http_lose_nothing() {
+fn many_writers_over_http_lose_nothing_and_double_nothing() {
     let world = World::new();
-    let threads: Vec<_> = (0..6)
-        .map(|number| {
-            let store = world.store();
-            std::thread::spawn(move || {
-                let request = asked(&format!("h{number}"), &store);
-                store.reserve(&request).expect("an answer");
-                store.settle(&request.hold, &spend(1)).expect("settled");
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("joined"));
-    let verified = world.store().verify().expect("in order");
-    assert_eq!((verified.head, verified.holds, verified.events), (Ok(()), 6, 12));
+    let url = format!("{}/acme/widgets.git", world.server.url);
+    println!("over http: {}", many_write(&world.remote, &url, Some(TOKEN)));
 }
 
 #[test]

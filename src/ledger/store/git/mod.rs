@@ -41,10 +41,11 @@ const CLOCK_OFF_MAX: Duration = Duration::from_secs(10 * 60);
 const UNSURE: SignedDuration = SignedDuration::from_mins(9);
 /// Conversations with the server that may break down before the ledger is given up.
 const BREAKDOWNS_MAX: u32 = 3;
-/// The pause after the first loss at most; the n-th is a n-th of it.
+/// The pause after the first loss at most. It shrinks with every loss, and slowly: while twenty try at once, each
+/// try of one makes those of the others take longer.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// The least upper bound of a pause.
-const PAUSE_MIN: Duration = Duration::from_millis(30);
+/// After so many losses more it is half as long.
+const PAUSE_HALVED_AFTER: u32 = 8;
 
 /// A ledger on a branch.
 #[derive(Clone, Debug)]
@@ -173,7 +174,14 @@ impl GitStore {
             fresh = true;
             let pushed = self.lock().push(self, &snapshot, &staged, head);
             match pushed {
-                Ok(Pushed::Done) => return result,
+                Ok(Pushed::Done) => {
+                    if patience.losses > 0 {
+                        // Others wait as well: whoever went on at once from a tip that only it knows would win
+                        // every time.
+                        self.lock().cached = None;
+                    }
+                    return result;
+                }
                 Ok(Pushed::Conflict) => patience.lose(&self.place)?,
                 Err(error) => patience.bear(error)?,
             }
@@ -327,7 +335,7 @@ impl Patience {
             let (tries, waited) = (self.losses, self.started.elapsed());
             return Err(RemoteError::Busy { remote: place.shown(), tries, waited }.into());
         }
-        pause((PAUSE_MAX / self.losses).max(PAUSE_MIN));
+        pause(PAUSE_MAX * PAUSE_HALVED_AFTER / (PAUSE_HALVED_AFTER + self.losses - 1));
         Ok(())
     }
 
