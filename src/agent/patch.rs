@@ -181,14 +181,24 @@ impl Baseline {
         let _ = std::fs::remove_dir_all(&self.shadow);
     }
 
+    /// Folders that the agent has made repositories of their own: what is in them is in no patch.
+    pub async fn nested(&self) -> Vec<String> {
+        let names = self.untracked().await.unwrap_or_default();
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).collect();
+        nested(&names).map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
     async fn try_save(&self) -> Result<PatchOutcome, PatchError> {
         self.make_anew()?;
-        if let Some(outcome) = self.too_large_to_read().await? {
+        let names = self.untracked().await?;
+        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+        if let Some(outcome) = self.too_large_to_read(&names)? {
             return Ok(outcome);
         }
         let mut add = self.git(&["add", "--all", "--ignore-errors", "--", ":(top)"]);
-        // Adding a submodule would run git in it, with a configuration that is the agent's.
-        add.args(self.submodules().await?);
+        // Adding a submodule would run git in it, with a configuration that is the agent's; adding a repository
+        // that is new would leave nothing of it but the name of a commit that nobody has.
+        add.args(self.submodules().await?).args(nested(&names).map(left_out));
         // A file that cannot be read is left out; the rest is still worth saving.
         let added = output(add).await;
         let diff =
@@ -227,11 +237,14 @@ impl Baseline {
         Ok(())
     }
 
-    /// Whether what changed is so large that git would spend minutes and gigabytes on it.
-    async fn too_large_to_read(&self) -> Result<Option<PatchOutcome>, PatchError> {
+    /// Files that are new or not as the index has them, each with a zero byte after it.
+    async fn untracked(&self) -> Result<Vec<u8>, GitError> {
         let args = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", ":(top)"];
-        let names = output(self.git(&args)).await?;
-        let names: Vec<&[u8]> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+        output(self.git(&args)).await
+    }
+
+    /// Whether what changed is so large that git would spend minutes and gigabytes on it.
+    fn too_large_to_read(&self, names: &[&[u8]]) -> Result<Option<PatchOutcome>, PatchError> {
         let size = |name: &&[u8]| {
             let path = self.work_tree.join(os(name));
             std::fs::symlink_metadata(path).map_or(0, |file| file.len())
@@ -239,7 +252,7 @@ impl Baseline {
         if names.iter().map(size).sum::<u64>() <= FILES_BYTES_MAX {
             return Ok(None);
         }
-        self.list(&names).map(Some)
+        self.list(names).map(Some)
     }
 
     fn list(&self, names: &[&[u8]]) -> Result<PatchOutcome, PatchError> {
@@ -255,12 +268,7 @@ impl Baseline {
         let staged = output(self.git(&["ls-files", "-z", "--stage", "--full-name"])).await?;
         let entries = staged.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
         let names = entries.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1));
-        let exclude = |name: &[u8]| {
-            let mut pathspec = OsString::from(":(top,exclude,literal)");
-            pathspec.push(os(name));
-            pathspec
-        };
-        Ok(names.map(exclude).collect())
+        Ok(names.map(left_out).collect())
     }
 
     /// The commit the agent started at; the empty tree in a repository without one.
@@ -287,6 +295,19 @@ impl Baseline {
             .args(args);
         command
     }
+}
+
+/// Of names that git lists as new, those of repositories: it names them as folders, and does not look inside.
+fn nested<'a>(names: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    let folders: Vec<&[u8]> = names.iter().filter_map(|name| name.strip_suffix(b"/")).collect();
+    folders.into_iter()
+}
+
+/// A pathspec that leaves this out.
+fn left_out(name: &[u8]) -> OsString {
+    let mut pathspec = OsString::from(":(top,exclude,literal)");
+    pathspec.push(os(name));
+    pathspec
 }
 
 /// A repository without history, whose objects are another's.

@@ -174,7 +174,14 @@ impl Work {
 async fn save_patch(baseline: Result<Baseline, PatchOutcome>, redactor: &Redactor, saved: &mut Saved) {
     let was_dirty = baseline.as_ref().is_ok_and(Baseline::was_dirty);
     let (outcome, baseline) = match baseline {
-        Ok(baseline) => (baseline.save().await, Some(baseline)),
+        Ok(baseline) => {
+            let outcome = baseline.save().await;
+            let nested = baseline.nested().await;
+            saved.notes.extend(nested.into_iter().take(SAID_MAX).map(|folder| {
+                format!("{folder} is a git repository of its own: what the agent did in it is in no patch")
+            }));
+            (outcome, Some(baseline))
+        }
         Err(outcome) => (outcome, None),
     };
     match outcome {

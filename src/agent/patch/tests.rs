@@ -198,6 +198,20 @@ async fn a_submodule_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_repository_that_the_agent_makes_is_named() {
+    let repo = Repo::new();
+    let baseline = repo.baseline().await;
+    repo.write("made/file", b"x\n");
+    repo.write("folder/file", b"x\n");
+    git_in(&repo.tree().join("made"), &["init", "--quiet"]);
+    git_in(&repo.tree().join("made"), &["add", "--all"]);
+    git_in(&repo.tree().join("made"), &["commit", "--quiet", "--message", "x"]);
+    let outcome = baseline.save().await;
+    assert!(matches!(outcome, PatchOutcome::Saved { files: 1, .. }), "{outcome:?}");
+    assert_eq!(baseline.nested().await, ["made"]);
+}
+
+#[tokio::test]
 async fn work_that_is_too_large_is_listed() {
     let repo = Repo::new();
     let baseline = repo.baseline().await;
