@@ -5,7 +5,7 @@ use super::around::{self, Sibling};
 use super::defuse;
 use super::story::{self, BudgetRow, UsageRow};
 use super::{Run, text};
-use crate::outcome::Verdict;
+use crate::outcome::{Outcome, Verdict};
 
 /// What catches the eye where there is something to look at, and nothing where there is not.
 fn mark(verdict: Verdict) -> &'static str {
@@ -20,12 +20,22 @@ fn mark(verdict: Verdict) -> &'static str {
 pub(super) fn head(run: &Run) -> String {
     let mut out = format!("### {}{}\n", mark(run.gate.verdict), defuse::prose(&story::headline(run)));
     if let Some(reason) = story::reason(run) {
-        out.push_str(&format!("\n{}\n", defuse::prose(&reason)));
+        out.push_str(&format!("\n{}{}\n", consequence(run), defuse::prose(&reason)));
         if let Some(hint) = story::hint(run) {
             out.push_str(&format!("\n**What to do:** {}\n", defuse::prose(&hint)));
         }
     }
     out
+}
+
+/// What it means for whoever waits for the check.
+fn consequence(run: &Run) -> &'static str {
+    match (run.gate.verdict, run.gate.outcome, run.enforced) {
+        // A check that is cancelled says so itself, and what is only observed says that it passes.
+        (_, Outcome::Cancelled, _) | (_, _, false) | (Verdict::Pass, ..) => "",
+        (Verdict::Warn, ..) => "**The check passes, with a warning.** ",
+        (Verdict::Fail, ..) => "**The check fails.** ",
+    }
 }
 
 /// What other runs and the forge add.
