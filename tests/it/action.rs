@@ -17,13 +17,13 @@ use crate::run_actions::pull_request;
 use crate::support::Tollgate;
 use crate::support::runner::{Job, Ran, fields};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tollgate");
 const INSTALL: &str = "Install tollgate";
-const AGENT: &str = "Install the agent";
-const RUN: &str = "Run the agent through tollgate";
-const GATE: &str = "Check the budgets";
+pub(crate) const AGENT: &str = "Install the agent";
+pub(crate) const RUN: &str = "Run the agent through tollgate";
+pub(crate) const GATE: &str = "Check the budgets";
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -40,7 +40,7 @@ fn job(world: &Tollgate) -> Job {
 }
 
 /// A program at `folder/name`.
-fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
+pub(crate) fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
     fs::create_dir_all(folder).expect("a folder");
     let path = folder.join(name);
     fs::write(&path, script).expect("a file");

@@ -12,19 +12,20 @@ use tollgate::github::{Error, GitHub, Permission};
 use crate::github::{config, run};
 use crate::support;
 
-const TOKEN: &str = "the-emulators-token";
+pub(crate) const TOKEN: &str = "the-emulators-token";
 const SEED: &str = "tokens: { the-emulators-token: { login: ada, scopes: [repo, user] } }
 github: { users: [ { login: ada } ], repos: [ { owner: ada, name: gate, auto_init: true } ] }
 ";
 
-struct Emulator {
+pub(crate) struct Emulator {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     _folder: tempfile::TempDir,
 }
 
 impl Emulator {
-    fn start() -> Option<Self> {
+    /// The emulator, which comes up in a moment; `None` where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
         let program = support::tool("emulate", "TOLLGATE_TEST_EMULATE")?;
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("seed.yaml"), SEED).expect("a file");
@@ -53,9 +54,24 @@ impl Emulator {
         Some(Self { child, url, _folder: folder })
     }
 
+    /// Waits until it answers.
+    pub(crate) async fn up(&self) {
+        let github = GitHub::new(&config(&self.url, "ada/gate", TOKEN)).expect("a client");
+        let up = async {
+            while github.repository().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), up).await.expect("the emulator comes up");
+    }
+
     /// Makes something that the client reads and never makes.
-    async fn make(&self, path: &str, body: &Value) -> Value {
-        let request = reqwest::Client::new().post(format!("{}{path}", self.url)).json(body);
+    pub(crate) async fn make(&self, path: &str, body: &Value) -> Value {
+        self.ask(reqwest::Method::POST, path, body).await
+    }
+
+    pub(crate) async fn ask(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url)).json(body);
         let answer = request.bearer_auth(TOKEN).header("user-agent", "test").send().await.expect("an answer");
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.expect("JSON")
@@ -74,12 +90,7 @@ fn an_emulator_by_others_agrees() {
     let Some(emulator) = Emulator::start() else { return };
     run(async {
         let github = GitHub::new(&config(&emulator.url, "ada/gate", TOKEN)).expect("a client");
-        let up = async {
-            while github.repository().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), up).await.expect("the emulator comes up");
+        emulator.up().await;
         reads(&emulator, &github).await;
         comments(&emulator, &github).await;
     });

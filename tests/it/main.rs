@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod action;
+mod action_github;
 mod agent;
 mod break_meter;
 mod break_run;
@@ -18,6 +19,7 @@ mod gate;
 mod github;
 mod github_emulator;
 mod github_faults;
+mod isolation;
 mod ledger;
 mod ledger_git;
 mod ledger_git_remote;

@@ -16,7 +16,7 @@ pub(crate) const KEY: &str = "sk-test-canary";
 
 /// What shell agents are made with: `ask TEXT [FIELDS]` sends one request and keeps its answer, `said`
 /// prints the text of the answer, `stopped` tells whether the meter gave it.
-const PRELUDE: &str = r#"
+pub(crate) const PRELUDE: &str = r#"
 ask() {
   curl -sS -N -D "$HOME/head" -o "$HOME/body" -H "x-api-key: $ANTHROPIC_API_KEY" \
     -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \

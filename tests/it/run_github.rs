@@ -14,7 +14,7 @@ use crate::support::github::{Double, Fault, Pull, REPOSITORY, TOKEN};
 use crate::support::{Run, Tollgate, git};
 
 /// Whose token it is.
-const BOT: &str = "github-actions[bot]";
+pub(crate) const BOT: &str = "github-actions[bot]";
 /// The newest commit of the default branch.
 const TIP: &str = "cccccccccccccccccccccccccccccccccccccccc";
 /// The pull request.
@@ -42,7 +42,7 @@ pub(crate) fn github(budget: &str) -> Double {
     double
 }
 
-fn file(path: &str) -> serde_json::Value {
+pub(crate) fn file(path: &str) -> serde_json::Value {
     json!({
         "sha": "d".repeat(40), "filename": path, "status": "modified", "additions": 1, "deletions": 0,
         "changes": 1, "blob_url": "https://github.com/b", "raw_url": "https://github.com/r",
@@ -250,6 +250,32 @@ fn a_comment_waits_for_what_the_file_says() {
     }
     let hidden: Vec<bool> = double.state(|state| state.comments.iter().map(|row| row.hidden).collect());
     assert_eq!(hidden, [true, false]);
+}
+
+#[test]
+fn what_is_left_to_burn_is_shown_to_whom_the_file_says() {
+    for (private, show, all) in
+        [(true, "auto", true), (false, "auto", false), (false, "all", true), (true, "own", false)]
+    {
+        let file = format!("{}comment: {{ show: {show} }}\n", budget("1", "0.1", ""));
+        let (upstream, double) = (plain(), github(&file));
+        let mut world = checkout(&double, &file);
+        let path = world.home().join("event.json");
+        let text = fs::read_to_string(path).expect("an event");
+        let mut event: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        event["repository"]["private"] = private.into();
+        write_event(&mut world, &event);
+        agent(&mut world, &upstream, "ask Go\n").expect_code(0);
+        let page = fs::read_to_string(world.home().join("summary.md")).expect("a summary");
+        for text in [&comments(&double)[0].1, &page] {
+            assert_eq!(text.contains("\n| repo"), all, "{private} {show}: {text}");
+        }
+        fs::write(world.home().join("summary.md"), "").expect("a summary");
+        world.args(["gate"]).run().expect_code(0);
+        let page = fs::read_to_string(world.home().join("summary.md")).expect("a summary");
+        assert!(page.starts_with("### Agent budgets: every budget is within its limit\n"), "{page}");
+        assert_eq!(page.contains("\n- total repo budget: "), all, "{private} {show}: {page}");
+    }
 }
 
 #[test]

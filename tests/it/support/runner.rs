@@ -155,9 +155,15 @@ impl Job {
         ] {
             this.github(name, value);
         }
-        this.github.insert("token".to_owned(), "ghs_canary".to_owned());
         this.github("api_url", &stranger());
+        this.token("ghs_canary");
         this
+    }
+
+    /// Sets the workflow's own token, which no step has in a variable of its own.
+    pub(crate) fn token(&mut self, token: &str) -> &mut Self {
+        self.github.insert("token".to_owned(), token.to_owned());
+        self
     }
 
     /// Sets a variable that the runner gives to every step, such as `GITHUB_EVENT_PATH`.
