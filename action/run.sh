@@ -18,7 +18,7 @@ if [ -n "${INPUT_COMMAND:-}" ]; then
 fi
 [ -z "${AGENT_PATH:-}" ] || PATH=$AGENT_PATH:$PATH
 # An empty key is no key.
-for name in ANTHROPIC_API_KEY OPENAI_API_KEY GEMINI_API_KEY GITHUB_TOKEN TOLLGATE_LEDGER_TOKEN TOLLGATE_COMMENT_KEY; do
+for name in ANTHROPIC_API_KEY CLAUDE_CODE_OAUTH_TOKEN OPENAI_API_KEY GEMINI_API_KEY GITHUB_TOKEN TOLLGATE_LEDGER_TOKEN TOLLGATE_COMMENT_KEY; do
   [ -n "${!name:-}" ] || unset "$name"
 done
 exec "$TOLLGATE" run ${args[@]+"${args[@]}"}

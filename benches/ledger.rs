@@ -108,9 +108,15 @@ fn settle(number: u32, of: Origin) -> Settle {
         output: 1_500,
         ..Counts::default()
     };
-    let models = vec![ModelSpend { model: "claude-sonnet-5-5".to_owned(), usd, requests: 4, tokens }];
+    let models = vec![ModelSpend {
+        model: "claude-sonnet-5-5".to_owned(),
+        usd,
+        requests: 4,
+        tokens,
+        notional: Usd::ZERO,
+    }];
     Settle {
-        spend: Spend { usd, estimated: Usd::ZERO, models },
+        spend: Spend { usd, models, ..Spend::default() },
         overrun: false,
         of,
         outcome: Some("completed".to_owned()),

@@ -4,7 +4,7 @@ use crate::budget::{Budget, FailOr, Mode};
 use crate::exit;
 use crate::ledger::{Balance, Enforce, Limit};
 use crate::limits::{self, Limits};
-use crate::money::Usd;
+use crate::money::{Usd, group};
 use crate::outcome::{Outcome, Verdict};
 use crate::task::Task;
 
@@ -56,6 +56,28 @@ pub struct Ran<'a> {
     pub overrun: Option<&'a str>,
     /// The budgets after settling.
     pub balances: &'a [Balance],
+    /// A subscription paid for it: what it used, and of how much.
+    pub subscription: Option<Tokens>,
+}
+
+/// New tokens of a run that a subscription paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// What it used.
+    pub used: u64,
+    /// The tier's cap on them.
+    pub most: Option<u64>,
+}
+
+impl Ran<'_> {
+    /// What was used of what might be: dollars, or new tokens where a subscription pays.
+    fn share(&self) -> String {
+        let Some(Tokens { used, most }) = self.subscription else {
+            return format!("{} of {} spent", self.spent.shown(), self.cap.shown());
+        };
+        let most = most.map_or(String::new(), |most| format!(" of {}", group(most.into())));
+        format!("{}{most} new tokens of a subscription used", group(used.into()))
+    }
 }
 
 /// How an agent ended.
@@ -151,9 +173,8 @@ fn weigh(budget: &Budget, outcome: Outcome, findings: Vec<Finding>, fine: String
 fn passing(ending: &Ending<'_>) -> String {
     match ending {
         Ending::Refused { .. } => "the run was not started".to_owned(),
-        Ending::Ran(ran) => {
-            format!("{} of {} spent, within every budget", ran.spent.shown(), ran.cap.shown())
-        }
+        Ending::Ran(ran) if ran.subscription.is_some() => format!("{}, and no dollars", ran.share()),
+        Ending::Ran(ran) => format!("{}, within every budget", ran.share()),
     }
 }
 
@@ -271,8 +292,8 @@ fn refused(budget: &Budget, limits: &Limits, by: &Balance, least: Usd) -> Findin
 }
 
 fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Finding {
-    let at_cap =
-        format!("the agent was stopped at its cap, {} of {} spent", ran.spent.shown(), ran.cap.shown());
+    let at_cap = format!("the agent was stopped at its cap, {}", ran.share());
+    let key = if ran.subscription.is_some() { "max_tokens" } else { "max_usd" };
     if let Some(limit) = ran.cut_by {
         let name = limits::name(limit);
         let balance = ran.balances.iter().find(|b| b.limit == *limit);
@@ -288,7 +309,7 @@ fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Findin
         fails: budget.on.cap.get(&task).copied() == Some(FailOr::Fail),
         reason: at_cap,
         hint: Some(format!(
-            "raise `max_usd` of the tier in {} if such work is worth more, or split the task",
+            "raise `{key}` of the tier in {} if such work is worth more, or split the task",
             file(budget)
         )),
     }

@@ -30,6 +30,8 @@ pub struct Limits {
     pub purses: Vec<String>,
     /// The override that every limit above was raised by.
     pub lift: Option<Lift>,
+    /// A subscription pays for the run, so that it is charged no dollars and no limit applies.
+    pub subscription: bool,
 }
 
 impl Limits {
@@ -66,6 +68,16 @@ impl Limits {
             applied.limit.usd += lift.usd;
         }
         Self { lift: Some(lift), ..self }
+    }
+
+    /// The limits of a run that a subscription pays for: none, since they are all in dollars. Its purses
+    /// stay, by which reports find it.
+    #[must_use]
+    pub fn of_subscription(mut self) -> Self {
+        if !self.applied.is_empty() {
+            self.skipped.push("budgets in dollars, since a subscription pays for this run".to_owned());
+        }
+        Self { applied: Vec::new(), lift: None, subscription: true, ..self }
     }
 
     /// Where in the budget file a limit comes from.

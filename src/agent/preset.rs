@@ -236,6 +236,16 @@ pub fn output_cap(cap: Usd, cache_write: Rate, output: Rate) -> u64 {
     tokens.clamp(OUTPUT_CAP_MIN, OUTPUT_CAP_MAX)
 }
 
+/// As [`output_cap`], for a run that is capped by new tokens alone.
+#[must_use]
+pub fn output_cap_by_tokens(fresh: Option<u64>) -> u64 {
+    let share = fresh.unwrap_or(u64::MAX) / PARALLEL.unsigned_abs() as u64;
+    let room = |request: u64| share.saturating_sub(request) / 1_000 * 1_000;
+    let by_bytes = room(FIRST_REQUEST_TOKENS);
+    let tokens = if by_bytes >= 2 * OUTPUT_CAP_MIN { by_bytes } else { room(FIRST_REQUEST_TOKENS_COUNTED) };
+    tokens.clamp(OUTPUT_CAP_MIN, OUTPUT_CAP_MAX)
+}
+
 /// A program on `PATH`. Relative entries are passed over: they would let a working tree choose it.
 #[must_use]
 pub fn find_program(name: &str, path: &OsStr) -> Option<PathBuf> {

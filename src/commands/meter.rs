@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
-use crate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream, Way};
+use crate::meter::{Allowance, Config, DearerModel, Key, Meter, Policy, Totals, Upstream, Way};
 use crate::money::Usd;
 use crate::price::Table;
 use crate::provider::Vendor;
@@ -170,19 +170,20 @@ fn ways(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Way>, S
         if named.is_none() && !args.upstream.is_empty() {
             continue;
         }
-        let key = env(vendor.key_variable()).filter(|key| !key.is_empty());
+        let key = Key::found(vendor, env);
         match (key, named) {
             (Some(key), named) => {
                 let upstream =
                     named.map_or_else(|| Upstream::of(vendor), |UpstreamArg(_, upstream)| upstream.clone());
-                ways.push(Way { vendor, upstream, key: Secret::new(key) });
+                ways.push(Way { vendor, upstream, key });
             }
             (None, Some(_)) => return Err(format!("{} is not set", vendor.key_variable())),
             (None, None) => {}
         }
     }
     if ways.is_empty() {
-        return Err("none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set".to_owned());
+        return Err("none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, nor CLAUDE_CODE_OAUTH_TOKEN"
+            .to_owned());
     }
     Ok(ways)
 }
@@ -214,6 +215,7 @@ fn summary(cap: Usd, totals: &Totals) -> Value {
         let used = json!({
             "requests": used.requests,
             "usd": used.usd,
+            "notional_usd": used.notional,
             "input_tokens": used.counts.input,
             "cache_read_tokens": used.counts.cache_read,
             "cache_write_5m_tokens": used.counts.cache_write_5m,
@@ -230,6 +232,7 @@ fn summary(cap: Usd, totals: &Totals) -> Value {
         "cap_usd": cap,
         "settled_usd": totals.settled,
         "estimated_usd": totals.estimated,
+        "notional_usd": totals.notional,
         // A run that has been drained holds nothing: what was still open counts at its bound.
         "held_usd": Usd::ZERO,
         "requests": totals.requests,

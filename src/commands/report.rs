@@ -16,6 +16,7 @@ use crate::ledger::store::{Options, Store, StoreError};
 use crate::ledger::{About, ModelSpend};
 use crate::limits;
 use crate::model::ModelId;
+use crate::money::Usd;
 use crate::pipeline::place::{self, Place};
 use crate::pipeline::prices::{self, Here};
 use crate::pipeline::{books, inputs};
@@ -260,6 +261,10 @@ fn spec(asked: &Asked<'_>, now: Timestamp) -> Spec {
 fn gather(spec: &Spec, table: &Table, store: Option<&Store>) -> anyhow::Result<Spent> {
     let high = ModelId::new(&spec.high_model);
     let saved = |about: &About, used: &ModelSpend, at: Timestamp| {
+        // What a subscription paid for would have been charged to nobody at any model.
+        if used.usd == Usd::ZERO && used.notional > Usd::ZERO {
+            return Saved::default();
+        }
         let model = ModelId::new(&used.model);
         let day = When::On(TimeZone::UTC.to_datetime(at).date());
         let one = std::iter::once((&model, &used.tokens));

@@ -57,6 +57,7 @@ fn ran<'a>(balances: &'a [Balance]) -> Ran<'a> {
         requests: 12,
         overrun: None,
         balances,
+        subscription: None,
     }
 }
 
@@ -171,5 +172,26 @@ fn observe_mode_says_what_would_have_failed_and_passes() {
         "0 warn completed: observe mode, so the check passes although the monthly repo budget is exceeded by \
          $3.25: $203.25 of $200.00 spent | write `mode: enforce` in the budget file to let budgets stop runs and \
          fail checks"
+    );
+}
+
+#[test]
+fn a_subscription_is_judged_by_tokens() {
+    let tokens = |used, most| Some(Tokens { used, most });
+    let quiet =
+        Ran { spent: Usd::ZERO, cap: Usd::ZERO, subscription: tokens(84_120, Some(1_000_000)), ..ran(&[]) };
+    let judged = |ran: Ran<'_>| said(&decide(&budget(), Task::Docs, &Limits::default(), &Ending::Ran(ran)));
+    assert_eq!(
+        judged(quiet.clone()),
+        "0 pass completed: 84,120 of 1,000,000 new tokens of a subscription used, and no dollars | -"
+    );
+    assert_eq!(
+        judged(Ran { subscription: tokens(7, None), ..quiet.clone() }),
+        "0 pass completed: 7 new tokens of a subscription used, and no dollars | -"
+    );
+    assert_eq!(
+        judged(Ran { capped: true, subscription: tokens(999_000, Some(1_000_000)), ..quiet }),
+        "0 warn capped: the agent was stopped at its cap, 999,000 of 1,000,000 new tokens of a subscription used | \
+         raise `max_tokens` of the tier in .github/tollgate.yml if such work is worth more, or split the task"
     );
 }

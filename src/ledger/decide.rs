@@ -224,8 +224,12 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
     if !fits(request.hold.as_str()) || !fits(&request.claim) {
         return nonsense("its key or its claim is empty or too long");
     }
-    if request.want <= Usd::ZERO || request.least < Usd::ZERO || request.least > request.want {
-        return nonsense("its cap must be above zero, and not below the least that is worth having");
+    let spends_nothing = request.want == Usd::ZERO && request.limits.is_empty();
+    if request.want < Usd::ZERO || (request.want == Usd::ZERO && !spends_nothing) {
+        return nonsense("its cap must be above zero, but for a run without limits that spends no dollars");
+    }
+    if request.least < Usd::ZERO || request.least > request.want {
+        return nonsense("its cap must not be below the least that is worth having");
     }
     if request.purses.is_empty() || request.purses.len() > NAMES_MAX || request.limits.len() > NAMES_MAX {
         return Err(Refusal::Nonsense(format!(
@@ -335,7 +339,7 @@ pub fn void(hold: &Hold, reason: &str) -> Result<Option<Draft>, Refusal> {
 /// # Errors
 /// When the hold was closed otherwise.
 pub fn expire(hold: &Hold, evidence: Option<&Spend>) -> Result<Option<Draft>, Refusal> {
-    let whole = Spend { usd: hold.terms.cap, estimated: hold.terms.cap, models: Vec::new() };
+    let whole = Spend { usd: hold.terms.cap, estimated: hold.terms.cap, ..Spend::default() };
     let spend = evidence.cloned().unwrap_or(whole);
     check_spend(&spend)?;
     match hold.phase {
@@ -382,7 +386,8 @@ pub fn adjust(hold: &Hold, spend: &Spend, evidence: &str) -> Result<Option<Draft
 }
 
 fn check_spend(spend: &Spend) -> Result<(), Refusal> {
-    if spend.usd < Usd::ZERO || spend.estimated < Usd::ZERO || spend.estimated > spend.usd {
+    let negative = spend.usd < Usd::ZERO || spend.estimated < Usd::ZERO || spend.notional < Usd::ZERO;
+    if negative || spend.estimated > spend.usd {
         return Err(Refusal::Nonsense(
             "spend is never below zero, and no more of it estimated than there is".into(),
         ));

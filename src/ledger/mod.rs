@@ -93,7 +93,8 @@ pub struct Request {
     /// A random part that the asking process makes once and keeps in memory: a retry of the same process
     /// gets the same answer, and a second process that claims the same hold is refused.
     pub claim: String,
-    /// The cap it wants.
+    /// The cap it wants. Nothing for a run that a subscription pays for: it has no limits then, and what it
+    /// is charged is nothing as well.
     pub want: Usd,
     /// The least that is worth having: less is refused.
     pub least: Usd,
@@ -192,6 +193,15 @@ pub struct Spend {
     pub estimated: Usd,
     /// By the model that served.
     pub models: Vec<ModelSpend>,
+    /// What was used on a subscription, at list prices. Nobody is charged it, so it is no part of the cost
+    /// and takes from no limit; a reader that does not know the field comes to the same balances.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub notional: Usd,
+}
+
+/// serde hands out a reference.
+fn is_nothing(usd: &Usd) -> bool {
+    *usd == Usd::ZERO
 }
 
 /// What one model cost in a run.
@@ -205,6 +215,9 @@ pub struct ModelSpend {
     pub requests: u64,
     /// Its tokens.
     pub tokens: crate::tokens::Counts,
+    /// The part of [`Spend::notional`] that is its.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub notional: Usd,
 }
 
 /// A settled hold, and where that leaves every limit it was held against.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::account::{Ask, Input, Note, Spend, Thread, Worst};
+use super::state::Going;
 use super::{DearerModel, Policy, say};
 use crate::model::{Limits, ModelId};
 use crate::price::{Table, When};
@@ -16,6 +17,8 @@ const NOTE_SPARE_BYTES: usize = 24;
 #[derive(Clone, Debug)]
 pub(super) struct Bounded {
     pub(super) worst: Worst,
+    /// The same at list prices where a subscription pays for it: `worst` has no dollars then.
+    pub(super) notional: Option<Worst>,
     /// The output cap that was asked for, or the most the model gives.
     pub(super) output: u64,
     /// The model it goes to.
@@ -32,13 +35,22 @@ pub(super) struct Bounded {
     pub(super) when: When,
 }
 
-/// What is known of where a request is served.
+impl Bounded {
+    /// Where it goes.
+    pub(super) fn going(&self) -> Going {
+        Going { model: self.model.clone(), notional: self.notional }
+    }
+}
+
+/// What is known of where a request is served, and who pays for it.
 #[derive(Clone, Debug)]
 pub(super) struct ServedIn {
     /// Where the endpoint keeps it.
     pub(super) region: Region,
     /// What names no region is known to be served without a surcharge.
     pub(super) default_known: bool,
+    /// A subscription pays for it.
+    pub(super) notional: bool,
 }
 
 /// The run's rules and prices, for one request after another.
@@ -149,8 +161,10 @@ impl Rules {
         let answers = first.samplings.saturating_mul(first.choices);
         let by_output = answers.saturating_mul(first.output);
         let fixed = Spend { usd: bound.fixed, fresh: ceiling.fresh().saturating_sub(by_output) };
+        let priced = Worst { fixed, usd_per_output: bound.output_rate, fresh_per_output: answers };
         Ok(Bounded {
-            worst: Worst { fixed, usd_per_output: bound.output_rate, fresh_per_output: answers },
+            worst: if served.notional { priced.without_dollars() } else { priced },
+            notional: served.notional.then_some(priced),
             output: bound.output_max,
             model: first.model.clone(),
             input: first.input,

@@ -178,7 +178,7 @@ impl<C: Dial> Gate<C> {
     /// Asks the account until it says yes or no.
     async fn admit(&self, wanted: &Wanted<'_, C>) -> Result<(Admitted, Bounded), Refusal> {
         let (sized, ask) = self.ask(wanted, InputBound::Bytes, None)?;
-        match self.state.admit(ask, &sized.model) {
+        match self.state.admit(ask, sized.going()) {
             Admission::Count => {}
             other => return Ok((self.wait(other).await?, sized)),
         }
@@ -191,7 +191,7 @@ impl<C: Dial> Gate<C> {
                 (bounded, ask) = (counted, counted_ask);
             }
         }
-        let admission = self.state.admit(ask, &bounded.model);
+        let admission = self.state.admit(ask, bounded.going());
         Ok((self.wait(admission).await?, bounded))
     }
 
@@ -203,8 +203,12 @@ impl<C: Dial> Gate<C> {
         sized: Option<account::Spend>,
     ) -> Result<(Bounded, Ask), Problem> {
         let (request, when) = (wanted.request, wanted.when);
-        let region = wanted.route.way.upstream.region();
-        let served = ServedIn { region, default_known: self.state.region_known() };
+        let way = &wanted.route.way;
+        let served = ServedIn {
+            region: way.upstream.region(),
+            default_known: self.state.region_known(),
+            notional: way.key.is_subscription(),
+        };
         let mut bounded = self.rules.bound(request, &wanted.edits, input, when, &served)?;
         let noted = if request.can_take_note() && !request.forced_shape() && self.rules.policy.enforce {
             let (allowance, spent) = self.state.spent();

@@ -40,6 +40,9 @@ struct Line {
     lines: Vec<Part>,
     #[serde(default, skip_serializing_if = "is_nothing")]
     searches: u64,
+    /// A subscription pays for it, so that the amounts of a settlement are charged to nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    notional: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,8 @@ pub struct Entry {
     pub lines: Vec<(ModelId, Counts, Usd)>,
     /// Web searches that are charged for.
     pub web_searches: u64,
+    /// A subscription pays for it: the amounts are list prices, and no part of the cost.
+    pub notional: bool,
 }
 
 /// A journal that is being written.
@@ -146,7 +151,15 @@ impl Journal {
             usd: *usd,
         };
         let lines = entry.lines.iter().map(part).collect();
-        let line = Line { v: VERSION, kind, id: id.0, usd, lines, searches: entry.web_searches };
+        let line = Line {
+            v: VERSION,
+            kind,
+            id: id.0,
+            usd,
+            lines,
+            searches: entry.web_searches,
+            notional: entry.notional,
+        };
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         file.write_all(&text)
@@ -240,15 +253,17 @@ fn read_line(bytes: &[u8]) -> Result<Line, String> {
 
 fn entry(line: &Line) -> Entry {
     let lines = line.lines.iter().map(|part| (part.model.clone(), part.counts, part.usd)).collect();
-    Entry { usd: line.usd, lines, web_searches: line.searches }
+    Entry { usd: line.usd, lines, web_searches: line.searches, notional: line.notional }
 }
 
 impl Totals {
     /// Adds what one request used.
     pub(super) fn add(&mut self, entry: &Entry, estimated: bool) {
-        self.settled += entry.usd;
-        if estimated {
-            self.estimated += entry.usd;
+        if entry.notional {
+            self.notional += entry.usd;
+        } else {
+            self.settled += entry.usd;
+            self.estimated += if estimated { entry.usd } else { Usd::ZERO };
         }
         self.requests += 1;
         self.web_searches += entry.web_searches;
@@ -258,10 +273,8 @@ impl Totals {
             let totals: &mut ModelTotals = self.by_model.entry(model.clone()).or_default();
             totals.requests += u64::from(index == 0);
             totals.counts += *counts;
-            totals.usd += *usd;
-            if index == 0 {
-                totals.usd += entry.usd - by_lines;
-            }
+            let fees = if index == 0 { entry.usd - by_lines } else { Usd::ZERO };
+            *(if entry.notional { &mut totals.notional } else { &mut totals.usd }) += *usd + fees;
         }
     }
 }
@@ -273,7 +286,7 @@ mod tests {
     fn entry(usd: &str) -> Entry {
         let counts = Counts { input: 10, output: 5, ..Counts::default() };
         let usd: Usd = usd.parse().expect("an amount");
-        Entry { usd, lines: vec![("claude-haiku-5-5".into(), counts, usd)], web_searches: 1 }
+        Entry { usd, lines: vec![("claude-haiku-5-5".into(), counts, usd)], web_searches: 1, notional: false }
     }
 
     /// A journal with one request of every fate: settled, lost, released, open.

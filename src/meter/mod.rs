@@ -20,7 +20,7 @@ mod upstream;
 
 pub use line::Dial;
 pub use run::{Config, Meter, StartError};
-pub use upstream::{Secret, Upstream, UpstreamError, Way};
+pub use upstream::{Key, SUBSCRIPTION_VARIABLE, Secret, Upstream, UpstreamError, Way};
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ use crate::tokens::Counts;
 /// What a run may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// The dollar cap.
+    /// The dollar cap; nothing for a run that a subscription pays for, which spends none.
     pub usd: Usd,
     /// The cap on new tokens; `None` for none.
     pub fresh_tokens: Option<u64>,
@@ -94,6 +94,12 @@ pub struct Snapshot {
     pub requests: u64,
     /// Tokens of everything that has ended.
     pub counts: Counts,
+    /// New tokens of everything that has ended, where a usage never came at their bound.
+    pub fresh: u64,
+    /// The cap on them; `None` for none.
+    pub fresh_cap: Option<u64>,
+    /// What a subscription has paid for so far, at list prices.
+    pub notional: Usd,
     /// How far the run is.
     pub phase: Phase,
 }
@@ -107,6 +113,8 @@ pub struct ModelTotals {
     pub counts: Counts,
     /// Cost.
     pub usd: Usd,
+    /// What a subscription paid for, at list prices.
+    pub notional: Usd,
 }
 
 /// What a run used, when it is over.
@@ -116,6 +124,10 @@ pub struct Totals {
     pub settled: Usd,
     /// The part of the cost that is a bound, because the usage never came.
     pub estimated: Usd,
+    /// What a subscription paid for, at list prices: no part of the cost.
+    pub notional: Usd,
+    /// New tokens, where a usage never came at their bound.
+    pub fresh: u64,
     /// Requests forwarded.
     pub requests: u64,
     /// Requests answered without being forwarded because of the cap.

@@ -5,7 +5,7 @@
 use super::Allowance;
 use super::account::{Note, Overrun, Reason, Spend};
 use super::state::Stop;
-use crate::money::group;
+use crate::money::{Usd, group};
 
 /// The text of a note.
 pub(super) fn note(note: Note, allowance: Allowance, spent: Spend) -> String {
@@ -27,8 +27,9 @@ pub(super) fn stop(stop: Stop) -> String {
     let spent = share(stop.allowance, stop.spent);
     match stop.reason {
         Reason::Dollars | Reason::Tokens => format!(
-            "Stopped at the cost cap: this run has used {spent}, and what is left is less than one more \
-             request could need. Nothing further was sent to the model."
+            "Stopped at the {} cap: this run has used {spent}, and what is left is less than one more \
+             request could need. Nothing further was sent to the model.",
+            if stop.allowance.usd == Usd::ZERO { "token" } else { "cost" }
         ),
         Reason::LargerThanCap => format!(
             "Not sent: this one request could need more than this run's whole allowance, of which {spent} \
@@ -50,8 +51,13 @@ pub(super) fn overrun(overrun: &Overrun) -> String {
     format!("a request that could take {worst} new tokens at most took {spend}")
 }
 
-/// `$0.31 of $0.80`, with the tokens where they are capped.
+/// `$0.31 of $0.80`, with the tokens where they are capped; tokens alone for a run that spends no dollars.
 fn share(allowance: Allowance, spent: Spend) -> String {
+    if allowance.usd == Usd::ZERO {
+        let tokens = group(u128::from(spent.fresh));
+        let of = allowance.fresh_tokens.map(|cap| format!(" of {}", group(u128::from(cap))));
+        return format!("{tokens}{} new tokens", of.unwrap_or_default());
+    }
     let usd = format!("{} of {}", spent.usd.shown(), allowance.usd.shown());
     match allowance.fresh_tokens {
         None => usd,

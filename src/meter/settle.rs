@@ -7,9 +7,11 @@ use super::account::{Outcome, Spend};
 use super::bound::Bounded;
 use super::journal::Entry;
 use super::state::{Admitted, State};
+use crate::model::ModelId;
+use crate::money::Usd;
 use crate::price::{Table, When};
 use crate::provider::{Reader, Reading};
-use crate::tokens::{Region, Usage};
+use crate::tokens::{Counts, Region, Usage};
 
 /// A request that has left and waits for its usage. Dropped, it counts as lost.
 pub(super) struct Charge {
@@ -74,9 +76,8 @@ impl Charge {
         self.learn(&named);
         let fresh = if usage.unbilled { 0 } else { usage.counts().fresh() };
         let output = self.reader.answer_tokens().unwrap_or(usage.counts().output);
-        let spend = Spend { usd: cost.usd, fresh };
-        let entry = Entry { usd: cost.usd, lines: cost.lines, web_searches: usage.web_searches };
-        (Outcome::Answered { spend, output }, Some(entry))
+        let spend = self.charged(Spend { usd: cost.usd, fresh });
+        (Outcome::Answered { spend, output }, Some(self.entry(cost.usd, cost.lines, usage.web_searches)))
     }
 
     /// What counts when the usage never came: the input side where it is known and final, and the bound
@@ -84,14 +85,24 @@ impl Charge {
     fn lose(&self, input_side: Option<&Usage>) -> (Outcome, Option<Entry>) {
         let known = input_side.filter(|_| self.bounded.one_sampling).and_then(|usage| {
             let cost = self.table.cost(usage, self.bounded.when).ok()?;
-            let output = self.bounded.worst.at(self.admitted.output).minus_or_zero(self.bounded.worst.fixed);
+            let worst = self.bounded.notional.unwrap_or(self.bounded.worst);
+            let output = worst.at(self.admitted.output).minus_or_zero(worst.fixed);
             let spend = Spend { usd: cost.usd, fresh: usage.counts().fresh() } + output;
-            Some((spend, Entry { usd: spend.usd, lines: cost.lines, web_searches: usage.web_searches }))
+            Some((self.charged(spend), self.entry(spend.usd, cost.lines, usage.web_searches)))
         });
         match known {
             Some((spend, entry)) => (Outcome::Lost { spend: Some(spend) }, Some(entry)),
             None => (Outcome::Lost { spend: None }, None),
         }
+    }
+
+    /// What is charged of a spend: where a subscription pays for it, no dollars.
+    fn charged(&self, spend: Spend) -> Spend {
+        if self.bounded.notional.is_some() { Spend { usd: Usd::ZERO, ..spend } } else { spend }
+    }
+
+    fn entry(&self, usd: Usd, lines: Vec<(ModelId, Counts, Usd)>, web_searches: u64) -> Entry {
+        Entry { usd, lines, web_searches, notional: self.bounded.notional.is_some() }
     }
 
     /// Counts that turn out larger than they were said to be widen the margin of the next ones; where the

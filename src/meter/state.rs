@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use super::account::{Account, Ask, Decision, Note, Outcome, Reason, RequestId, Spend, Ticket, Woken};
+use super::account::{Account, Ask, Decision, Note, Outcome, Reason, RequestId, Spend, Ticket, Woken, Worst};
 use super::journal::{Entry, Journal};
 use super::{Allowance, Phase, Policy, Snapshot, Totals, say};
 use crate::model::ModelId;
+use crate::money::Usd;
 use crate::tokens::Counts;
 
 /// Different notes that are kept; further ones only say that there were more.
@@ -36,14 +37,23 @@ struct Inner {
     /// Requests that left, ended or not.
     requests: u64,
     /// Who waits, and for which model.
-    waiting: BTreeMap<Ticket, (oneshot::Sender<Admission>, ModelId)>,
-    /// To which model each request in flight went.
-    models: BTreeMap<RequestId, ModelId>,
+    waiting: BTreeMap<Ticket, (oneshot::Sender<Admission>, Going)>,
+    /// To which model each request in flight went, and its worst case at list prices where a subscription
+    /// pays for it.
+    models: BTreeMap<RequestId, (ModelId, Option<Usd>)>,
     last_text: Option<String>,
     /// Tokens by which a counted input turned out larger than its bound said.
     count_margin: u64,
     /// An answer to a request that named no region has said that there is no surcharge for it.
     region_known: bool,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub(super) struct Going {
+    pub(super) model: ModelId,
+    /// Its worst case at list prices, where a subscription pays for it.
+    pub(super) notional: Option<Worst>,
 }
 
 /// What became of a request at the gate.
@@ -150,16 +160,16 @@ impl State {
     }
 
     /// Takes a request to the gate.
-    pub(super) fn admit(self: &Arc<Self>, ask: Ask, model: &ModelId) -> Admission {
+    pub(super) fn admit(self: &Arc<Self>, ask: Ask, going: Going) -> Admission {
         let mut inner = self.lock();
         let decision = inner.account.admit(ask);
         let (admission, rest) = match decision {
             Decision::Wait(ticket) => {
                 let (sender, answer) = oneshot::channel();
-                inner.waiting.insert(ticket, (sender, model.clone()));
+                inner.waiting.insert(ticket, (sender, going));
                 (Admission::Wait(Waiting { state: self.clone(), ticket, answer }), Vec::new())
             }
-            other => self.carry_out(&mut inner, other, model),
+            other => self.carry_out(&mut inner, other, &going),
         };
         self.publish(inner, rest);
         admission
@@ -171,7 +181,7 @@ impl State {
         self: &Arc<Self>,
         inner: &mut Inner,
         decision: Decision,
-        model: &ModelId,
+        going: &Going,
     ) -> (Admission, Woken) {
         match decision {
             Decision::Send { id, output, note, worst } => {
@@ -180,7 +190,8 @@ impl State {
                     return (Admission::NoJournal(error.to_string()), closed.woken);
                 }
                 inner.requests += 1;
-                inner.models.insert(id, model.clone());
+                let notional = going.notional.map(|worst| worst.at(output).usd);
+                inner.models.insert(id, (going.model.clone(), notional));
                 let admitted = Admitted { state: self.clone(), id, output, note, left: false, closed: false };
                 (Admission::Go(admitted), Vec::new())
             }
@@ -202,8 +213,8 @@ impl State {
         let mut queue = std::collections::VecDeque::from(woken);
         while let Some((ticket, decision)) = queue.pop_front() {
             // Whoever left the map has left the queue with it.
-            let Some((sender, model)) = inner.waiting.remove(&ticket) else { continue };
-            let (admission, more) = self.carry_out(&mut inner, decision, &model);
+            let Some((sender, going)) = inner.waiting.remove(&ticket) else { continue };
+            let (admission, more) = self.carry_out(&mut inner, decision, &going);
             queue.extend(more);
             answers.push((sender, admission));
         }
@@ -222,11 +233,13 @@ impl State {
         let mut inner = self.lock();
         let closed = inner.account.close(id, outcome);
         let model = inner.models.remove(&id);
-        let (Some(charged), Some(model)) = (closed.charged, model) else { return };
-        let entry = entry.unwrap_or_else(|| Entry {
-            usd: charged.usd,
-            lines: vec![(model, Counts::default(), charged.usd)],
-            web_searches: 0,
+        let (Some(charged), Some((model, notional))) = (closed.charged, model) else { return };
+        let lost = matches!(outcome, Outcome::Lost { .. });
+        let entry = entry.unwrap_or_else(|| {
+            // What is lost on a subscription counts at its worst case there as well.
+            let usd = notional.filter(|_| lost).unwrap_or(charged.usd);
+            let lines = vec![(model, Counts::default(), usd)];
+            Entry { usd, lines, web_searches: 0, notional: notional.is_some() }
         });
         let written = match outcome {
             Outcome::Answered { .. } | Outcome::NotBilled => {
@@ -285,7 +298,7 @@ impl State {
         if let Err(error) = inner.journal.end() {
             inner.note(&format!("the journal could not be ended: {error}"));
         }
-        inner.totals.clone()
+        Totals { fresh: inner.account.settled().fresh, ..inner.totals.clone() }
     }
 
     /// The state, for others to watch.
@@ -378,6 +391,9 @@ impl Inner {
             open_requests: u32::try_from(self.account.in_flight().len()).unwrap_or(u32::MAX),
             requests: self.requests,
             counts: self.counts,
+            fresh: self.account.settled().fresh,
+            fresh_cap: self.account.allowance().fresh_tokens,
+            notional: self.totals.notional,
             phase: self.account.phase(),
         }
     }

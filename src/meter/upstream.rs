@@ -18,6 +18,10 @@ use crate::tokens::Region;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const AZURE_KEY: HeaderName = HeaderName::from_static("api-key");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// Without this beta the Messages API takes an OAuth token for no authentication at all, or says that it is
+/// not supported (reports in public trackers of clients, 2025 and 2026).
+const OAUTH_BETA: &str = "oauth-2025-04-20";
 const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Where an API is reached when nothing else is said.
@@ -30,18 +34,63 @@ const fn usual(vendor: Vendor) -> &'static str {
 }
 
 /// How one vendor is reached: where, and with which key, which the agent never sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Way {
     /// Whose API it is.
     pub vendor: Vendor,
     /// Where it is.
     pub upstream: Upstream,
     /// The key.
-    pub key: Secret,
+    pub key: Key,
+}
+
+/// The variable that holds the token of a subscription, as Claude Code knows it.
+pub const SUBSCRIPTION_VARIABLE: &str = "CLAUDE_CODE_OAUTH_TOKEN";
+
+/// What a provider is asked with, and by that who pays for the answer.
+#[derive(Clone, Debug)]
+pub enum Key {
+    /// A key of an account that is charged by the token.
+    Account(Secret),
+    /// The OAuth token of a subscription, as `claude setup-token` makes it. What is used has no price of its
+    /// own there: the meter charges it to tokens alone, and its list price is notional.
+    Subscription(Secret),
+}
+
+impl Key {
+    /// The key of an account.
+    #[must_use]
+    pub fn account(text: String) -> Self {
+        Self::Account(Secret::new(text))
+    }
+
+    /// The key of a vendor that the environment holds. A subscription is for those without a key: whoever
+    /// has both pays by the token, and knows what it costs.
+    #[must_use]
+    pub fn found(vendor: Vendor, env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let var = |name: &str| env(name).filter(|value| !value.is_empty());
+        let token = || var(SUBSCRIPTION_VARIABLE).filter(|_| vendor == Vendor::Anthropic);
+        let subscription = || token().map(|token| Self::Subscription(Secret::new(token)));
+        var(vendor.key_variable()).map(Self::account).or_else(subscription)
+    }
+
+    /// The texts that nobody may see.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let (Self::Account(secret) | Self::Subscription(secret)) = self;
+        vec![String::from_utf8_lossy(secret.bytes()).into_owned()]
+    }
+
+    /// Whether a subscription pays.
+    #[must_use]
+    pub const fn is_subscription(&self) -> bool {
+        matches!(self, Self::Subscription(_))
+    }
 }
 
 /// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe
 /// code can tell.
+#[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
@@ -230,13 +279,21 @@ pub(super) fn request(
     }
     // A compressed answer could not be read on its way.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let secret = match key {
+        Key::Account(secret) | Key::Subscription(secret) => secret,
+    };
     let (name, scheme) = match vendor {
+        _ if key.is_subscription() => {
+            let betas = with_beta(&headers, OAUTH_BETA)?;
+            headers.insert(BETA, betas);
+            (header::AUTHORIZATION, &b"Bearer "[..])
+        }
         Vendor::Anthropic => (API_KEY, &b""[..]),
         Vendor::OpenAi if upstream.is_azure() => (AZURE_KEY, &b""[..]),
         Vendor::OpenAi => (header::AUTHORIZATION, &b"Bearer "[..]),
         Vendor::Gemini => (GOOGLE_KEY, &b""[..]),
     };
-    let mut value = HeaderValue::from_bytes(&[scheme, key.bytes()].concat())?;
+    let mut value = HeaderValue::from_bytes(&[scheme, secret.bytes()].concat())?;
     value.set_sensitive(true);
     headers.insert(name, value);
     let mut request = Request::new(Full::new(body));
@@ -244,6 +301,15 @@ pub(super) fn request(
     *request.uri_mut() = upstream.path(*vendor, path_and_query)?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The betas of a request, with one more.
+fn with_beta(headers: &HeaderMap, beta: &str) -> Result<HeaderValue, header::InvalidHeaderValue> {
+    let asked = headers.get_all(BETA).iter().filter_map(|value| value.to_str().ok());
+    let asked = asked.flat_map(|value| value.split(',')).map(str::trim);
+    let mut betas: Vec<&str> = asked.filter(|name| !name.is_empty() && *name != beta).collect();
+    betas.push(beta);
+    HeaderValue::from_str(&betas.join(","))
 }
 
 /// Whether a request header is passed on.
@@ -343,7 +409,7 @@ mod tests {
         ] {
             from.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let key = Secret::new("the real key".to_owned());
+        let key = Key::account("the real key".to_owned());
         let path = PathAndQuery::from_static("/v1/messages");
         let way = Way { vendor: Vendor::Anthropic, upstream: Upstream::anthropic(), key };
         let request = request(&way, Method::POST, &path, &from, Bytes::from("{}")).expect("a request");
@@ -363,7 +429,33 @@ mod tests {
                 "x-api-key: the real key",
             ]
         );
-        assert_eq!(format!("{:?}", way.key), "Secret(…)");
+        assert_eq!(format!("{:?}", way.key), "Account(Secret(…))");
+    }
+
+    #[test]
+    fn a_subscription_is_a_bearer_with_the_beta_that_it_needs() {
+        for (betas, sent) in [
+            (&[][..], "oauth-2025-04-20"),
+            (&["a, b"], "a,b,oauth-2025-04-20"),
+            (&["a", "oauth-2025-04-20,b"], "a,b,oauth-2025-04-20"),
+        ] {
+            let mut from = HeaderMap::new();
+            from.insert("x-api-key", HeaderValue::from_static("the run's token"));
+            for beta in betas {
+                from.append("anthropic-beta", HeaderValue::from_static(beta));
+            }
+            let key = Key::Subscription(Secret::new("sk-ant-oat01-real".to_owned()));
+            let way = Way { vendor: Vendor::Anthropic, upstream: Upstream::anthropic(), key };
+            let path = PathAndQuery::from_static("/v1/messages");
+            let request = request(&way, Method::POST, &path, &from, Bytes::new()).expect("a request");
+            let seen = |name: &str| {
+                let values = request.headers().get_all(name).iter();
+                values.map(|value| value.to_str().expect("text").to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(seen("authorization"), ["Bearer sk-ant-oat01-real"]);
+            assert_eq!(seen("anthropic-beta"), [sent]);
+            assert_eq!(seen("x-api-key"), Vec::<String>::new());
+        }
     }
 
     #[test]
@@ -417,7 +509,7 @@ mod tests {
             ),
         ] {
             let upstream = Upstream::parse(address).expect(address);
-            let way = Way { vendor, upstream, key: Secret::new("k".to_owned()) };
+            let way = Way { vendor, upstream, key: Key::account("k".to_owned()) };
             let path = PathAndQuery::from_static(path);
             let request = request(&way, Method::POST, &path, &from, Bytes::new()).expect("a request");
             let usual = ["accept-encoding", "host"];

@@ -126,11 +126,17 @@ pub fn spend(totals: &Totals) -> Spend {
         usd: used.usd,
         requests: used.requests,
         tokens: used.counts,
+        notional: used.notional,
     });
-    Spend { usd: totals.settled, estimated: totals.estimated, models: models.collect() }
+    Spend {
+        usd: totals.settled,
+        estimated: totals.estimated,
+        models: models.collect(),
+        notional: totals.notional,
+    }
 }
 
-/// What a run asks of the ledger.
+/// What a run asks of the ledger. One that a subscription pays for asks for no dollars, of no limit.
 #[must_use]
 pub fn request(
     key: &RunKey,
@@ -146,8 +152,8 @@ pub fn request(
     Request {
         hold: key.hold_id(),
         claim: crate::id::random_hex(16),
-        want: route.cap,
-        least: least.min(route.cap),
+        want: if limits.subscription { Usd::ZERO } else { route.cap },
+        least: if limits.subscription { Usd::ZERO } else { least.min(route.cap) },
         limits: limits.for_ledger(),
         purses: limits.purses.clone(),
         expires: Timestamp::now().checked_add(lease).unwrap_or(Timestamp::MAX),

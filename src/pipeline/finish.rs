@@ -16,7 +16,7 @@ use super::{Story, books, folder, forge, siblings, webhook};
 use crate::budget::{CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
-use crate::gate::Gate;
+use crate::gate::{Gate, Tokens};
 use crate::id::HoldId;
 use crate::ledger::Balance;
 use crate::ledger::event::Kind;
@@ -59,17 +59,18 @@ pub(super) fn announce(
         class.reasons.first().map(|reason| format!(": {}", defuse::plain(reason))).unwrap_or_default(),
     )?;
     let tokens =
-        route.fresh_tokens.map(|tokens| format!(", {} new tokens", crate::money::group(tokens.into())));
-    let minutes = route.timeout.as_secs().div_ceil(60);
-    writeln!(
-        shell.err,
-        "tollgate: {} tier, {}, cap {}{}, {minutes} min; {}",
-        route.tier,
-        route.model,
-        cap.shown(),
-        tokens.unwrap_or_default(),
-        route.reason,
-    )?;
+        route.fresh_tokens.map(|tokens| format!("{} new tokens", crate::money::group(tokens.into())));
+    let usd = (!story.limits.subscription).then(|| cap.shown().to_string());
+    let minutes = format!("{} min", route.timeout.as_secs().div_ceil(60));
+    let caps: Vec<String> = usd.into_iter().chain(tokens).chain([minutes]).collect();
+    let (tier, model, reason) = (route.tier, &route.model, &route.reason);
+    writeln!(shell.err, "tollgate: {tier} tier, {model}, cap {}; {reason}", caps.join(", "))?;
+    if story.limits.subscription {
+        writeln!(
+            shell.err,
+            "tollgate: a subscription pays for this run: dollars are notional, and cap nothing"
+        )?;
+    }
     writeln!(shell.err, "tollgate: isolation {isolation}")?;
     Ok(())
 }
@@ -87,6 +88,8 @@ pub(super) fn budget_states(balances: &[Balance]) -> Vec<BudgetState> {
 pub(super) struct Facts {
     /// What served it; `None` where nothing was run.
     pub(super) served: Option<Served>,
+    /// What it used of a subscription, where one paid for it.
+    pub(super) subscription: Option<Tokens>,
     /// What it used.
     pub(super) totals: Totals,
     /// The budgets afterwards.
@@ -174,7 +177,7 @@ async fn tell(
     let remarkable = run.gate.verdict != Verdict::Pass;
     let speak = match policy.only_when {
         CommentWhen::Always => true,
-        CommentWhen::Spent => remarkable || run.totals.settled > Usd::ZERO,
+        CommentWhen::Spent => remarkable || run.totals.settled + run.totals.notional > Usd::ZERO,
         CommentWhen::Alert => {
             remarkable || !run.around.alerts.is_empty() || story.inputs.known.lift.is_some()
         }
@@ -226,6 +229,7 @@ pub(super) fn started(story: &Story<'_>, route: &Route, cap: Usd, siblings: Vec<
         tier: route.tier,
         model: route.model.clone(),
         cap,
+        subscription: story.subscription(route, 0),
         enforced: inputs.budget.mode == Mode::Enforce,
         public: inputs.for_outsiders(),
         budget_file: inputs.budget.path.clone(),
@@ -307,6 +311,7 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
         enforced: inputs.budget.mode == Mode::Enforce,
         class: story.class.clone(),
         served: facts.served,
+        subscription: facts.subscription,
         totals: facts.totals,
         budgets: budget_states(&facts.balances),
         skipped: story.limits.skipped.clone(),
@@ -351,6 +356,7 @@ pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Resu
     let mut total = PurseTotal { runs: spends.len() as u64, ..PurseTotal::default() };
     for spend in spends.values() {
         total.usd += spend.usd;
+        total.notional += spend.notional;
         for model in &spend.models {
             total.prompt += model.tokens.prompt();
             total.cache_read += model.tokens.cache_read;

@@ -36,7 +36,7 @@ use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
-use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
+use crate::gate::{self, AgentEnd, Ending, Gate, Ran, Tokens};
 use crate::github::GitHub;
 use crate::id::HoldId;
 use crate::ledger::store::Store;
@@ -50,7 +50,7 @@ use crate::provider::Vendor;
 use crate::report::around::Sibling;
 use crate::report::{Served, alerts};
 use crate::route::{self, Route, Routed};
-use crate::savings;
+use crate::savings::{self, Savings};
 use crate::supervise::{self, End, Signals, Supervised};
 use crate::task::Task;
 
@@ -101,6 +101,11 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
+    /// What a run has used of its new tokens, where a subscription pays for it.
+    fn subscription(&self, route: &Route, used: u64) -> Option<Tokens> {
+        self.limits.subscription.then_some(Tokens { used, most: route.fresh_tokens })
+    }
+
     /// GitHub, where the run is on it and has a token.
     fn github(&self) -> Option<&GitHub> {
         self.inputs.known.forge.as_ref().map(|forge| &forge.github)
@@ -126,13 +131,16 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     }
     work::check_checkout(&story, shell)?;
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell).await };
+    // What a subscription pays for takes from no budget in dollars.
+    let paid = upstream.is_subscription().then(|| limits.clone().of_subscription());
+    let story = Story { limits: paid.as_ref().unwrap_or(&limits), ..story };
     // Git is found, and the token read, before any agent could have a say in either.
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
     let store = match books::open(place, &inputs.state, request.simulate, shell) {
         Ok(store) => store,
         Err(error) => return without_ledger(error, &story, shell).await,
     };
-    let balances = match store.balances(&limits.for_ledger()) {
+    let balances = match store.balances(&story.limits.for_ledger()) {
         Ok(balances) => balances,
         Err(error) => return without_ledger(books::unavailable(error), &story, shell).await,
     };
@@ -182,8 +190,9 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
     if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
         return Ok(None);
     }
-    let message = "there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set\n\n\
-                   hint: set it (the agent will not see it), or try `tollgate run --simulate`, which needs none";
+    let message = "there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, \
+                   nor CLAUDE_CODE_OAUTH_TOKEN\n\n\
+                   hint: set one (the agent will not see it), or try `tollgate run --simulate`, which needs none";
     Err(Failure::usage(message).into())
 }
 
@@ -356,7 +365,7 @@ async fn conclude(
         Ok(settlement) => {
             let states = finish::budget_states(&settlement.balances);
             around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
-            (verdict(story, held, &supervised, &settlement), settlement.balances)
+            (verdict(story, route, held, &supervised, &settlement), settlement.balances)
         }
         // What was spent is told all the same; the next command charges it.
         Err(error) => (gate::unsettled(totals.settled, &error.to_string()), held.balances.clone()),
@@ -364,7 +373,11 @@ async fn conclude(
     around.siblings = finish::siblings(store, story, &held.id).unwrap_or(around.siblings);
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
-    let savings = savings::savings(used, &story.inputs.budget.tiers, route.tier, story.inputs.table, when);
+    // Who pays by the month saves no dollars by the token.
+    let savings = match story.limits.subscription {
+        true => Savings::default(),
+        false => savings::savings(used, &story.inputs.budget.tiers, route.tier, story.inputs.table, when),
+    };
     let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
@@ -378,6 +391,7 @@ async fn conclude(
     };
     let facts = Facts {
         served: Some(served),
+        subscription: story.subscription(route, supervised.totals.fresh),
         pull_request,
         balances,
         savings,
@@ -391,7 +405,13 @@ async fn conclude(
 }
 
 /// The gate's verdict on a run that is settled.
-fn verdict(story: &Story<'_>, held: &Held, supervised: &Supervised, settlement: &Settlement) -> Gate {
+fn verdict(
+    story: &Story<'_>,
+    route: &Route,
+    held: &Held,
+    supervised: &Supervised,
+    settlement: &Settlement,
+) -> Gate {
     let ran = Ran {
         agent: agent_end(supervised.end),
         cap: held.cap,
@@ -401,6 +421,7 @@ fn verdict(story: &Story<'_>, held: &Held, supervised: &Supervised, settlement: 
         requests: supervised.totals.requests,
         overrun: supervised.totals.overrun.as_deref(),
         balances: &settlement.balances,
+        subscription: story.subscription(route, supervised.totals.fresh),
     };
     gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Ran(ran))
 }

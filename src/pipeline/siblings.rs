@@ -10,6 +10,7 @@ use crate::id::HoldId;
 use crate::ledger::Spend;
 use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
+use crate::money::Usd;
 use crate::report::around::Sibling;
 
 /// How far back runs of the same workflow run are looked for.
@@ -37,8 +38,14 @@ pub(super) fn of(store: &Store, own: &HoldId, now: Timestamp) -> anyhow::Result<
             Kind::Reserve(terms) => {
                 let (job, held) = (job.to_owned(), Some(terms.cap));
                 let about = terms.about;
-                let sibling =
-                    Sibling { job, task: about.task, model: about.model, held, spent: Default::default() };
+                let sibling = Sibling {
+                    job,
+                    task: about.task,
+                    model: about.model,
+                    held,
+                    spent: Default::default(),
+                    notional: Usd::ZERO,
+                };
                 found.insert(event.hold, sibling);
             }
             Kind::Settle(settle) => over(&mut found, &event.hold, &settle.spend),
@@ -68,6 +75,7 @@ fn over(found: &mut BTreeMap<HoldId, Sibling>, hold: &HoldId, spend: &Spend) {
     let Some(sibling) = found.get_mut(hold) else { return };
     sibling.held = None;
     sibling.spent = (spend.usd, 0, 0, 0);
+    sibling.notional = spend.notional;
     for model in &spend.models {
         sibling.spent.1 += model.tokens.prompt();
         sibling.spent.2 += model.tokens.cache_read;

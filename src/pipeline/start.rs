@@ -33,8 +33,7 @@ const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
 /// The providers that a run may spend at.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Whose API, its base URL, and the key it wants.
-    ways: Vec<(Vendor, meter::Upstream, String)>,
+    ways: Vec<meter::Way>,
 }
 
 impl Upstream {
@@ -47,34 +46,30 @@ impl Upstream {
         given: &[(Vendor, meter::Upstream)],
     ) -> anyhow::Result<Option<Self>> {
         let mut ways = Vec::new();
+        let env = |name: &str| shell.var(name).map(str::to_owned);
         for vendor in Vendor::ALL {
-            let Some(key) = shell.var(vendor.key_variable()) else { continue };
+            let Some(key) = meter::Key::found(vendor, &env) else { continue };
             let variable = format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase());
             let given = given.iter().rev().find(|(of, _)| *of == vendor);
-            let url = match (given, shell.var(&variable)) {
+            let upstream = match (given, shell.var(&variable)) {
                 (Some((_, given)), _) => given.clone(),
                 (None, Some(text)) => meter::Upstream::parse(text)
                     .map_err(|error| Failure::usage(format!("{variable}: {error}")))?,
                 (None, None) => meter::Upstream::of(vendor),
             };
-            ways.push((vendor, url, key.to_owned()));
+            ways.push(meter::Way { vendor, upstream, key });
         }
         Ok(if ways.is_empty() { None } else { Some(Self { ways }) })
     }
 
     /// Their keys.
     pub(super) fn keys(&self) -> Vec<String> {
-        self.ways.iter().map(|(_, _, key)| key.clone()).collect()
+        self.ways.iter().flat_map(|way| way.key.secrets()).collect()
     }
 
-    /// How the meter reaches them.
-    fn ways(&self) -> Vec<meter::Way> {
-        let way = |(vendor, upstream, key): &(Vendor, meter::Upstream, String)| meter::Way {
-            vendor: *vendor,
-            upstream: upstream.clone(),
-            key: meter::Secret::new(key.clone()),
-        };
-        self.ways.iter().map(way).collect()
+    /// Whether a subscription pays for all of it, so that the run spends no dollars.
+    pub(super) fn is_subscription(&self) -> bool {
+        self.ways.iter().all(|way| way.key.is_subscription())
     }
 
     /// The embedded provider, serving until the program ends.
@@ -87,7 +82,8 @@ impl Upstream {
         let url = meter::Upstream::parse(&format!("http://{}", listener.local_addr()?))?;
         let provider = simulate::Provider::new(simulate::Script::demo());
         tokio::spawn(provider.serve(listener, std::future::pending()));
-        Ok(Self { ways: vec![(Vendor::Anthropic, url, "simulated".to_owned())] })
+        let key = meter::Key::account("simulated".to_owned());
+        Ok(Self { ways: vec![meter::Way { vendor: Vendor::Anthropic, upstream: url, key }] })
     }
 }
 
@@ -105,7 +101,7 @@ pub(super) async fn meter(
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
     let config = Config {
-        ways: upstream.ways(),
+        ways: upstream.ways.clone(),
         table: inputs.table,
         clock: Timestamp::now,
         policy: policy(&inputs.budget),
@@ -221,6 +217,9 @@ pub(super) fn find(
 
 /// The longest answer to ask for, see [`preset::output_cap`].
 fn output_tokens_max(route: &Route, cap: Usd, table: &Table) -> u64 {
+    if cap == Usd::ZERO {
+        return preset::output_cap_by_tokens(route.fresh_tokens);
+    }
     let when = When::Around(Timestamp::now());
     let rates = table.find(&route.model).and_then(|model| model.rates(when, &Terms::default(), 0).ok());
     match rates {

@@ -131,8 +131,9 @@ fn past(history: &mut History, number: u32, amount: Usd, fresh: u64) {
         lift: None,
     };
     let tokens = Counts { input: fresh, ..Counts::default() };
-    let models = vec![ModelSpend { model: "m".into(), usd: amount, requests: 1, tokens }];
-    let spend = Spend { usd: amount, estimated: Usd::ZERO, models };
+    let models =
+        vec![ModelSpend { model: "m".into(), usd: amount, requests: 1, tokens, notional: Usd::ZERO }];
+    let spend = Spend { usd: amount, models, ..Spend::default() };
     let outcome = (number == 3).then(|| "capped".to_owned());
     for kind in [Kind::Reserve(reserve), Kind::Settle(Settle { spend, overrun: false, of, outcome })] {
         history.take(&Event { seq: 1, at, hold: hold.clone(), kind }, now());

@@ -33,6 +33,8 @@ pub struct Sibling {
     pub held: Option<Usd>,
     /// What it has spent: cost, input tokens, those of them from a cache, output tokens.
     pub spent: (Usd, u64, u64, u64),
+    /// What a subscription paid for, at list prices.
+    pub notional: Usd,
 }
 
 /// A budget file that a pull request would bring.

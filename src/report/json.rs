@@ -47,7 +47,13 @@ pub struct Summary<'a> {
     pub total_cost_usd: Usd,
     /// The part of the cost that is a worst case, because a usage never came.
     pub estimated_usd: Usd,
-    /// The run's cap.
+    /// What a subscription paid for, at list prices: no part of the cost.
+    pub notional_usd: Usd,
+    /// Whether a subscription paid for all of it, so that only tokens and time capped it.
+    pub subscription: bool,
+    /// New tokens: all but cache reads, where a usage never came at their bound.
+    pub new_tokens: u64,
+    /// The run's cap; `null` where a subscription paid for it.
     pub cap_usd: Option<Usd>,
     /// What the tightest budget has spent.
     pub budget_spent_usd: Option<Usd>,
@@ -96,6 +102,8 @@ pub struct ModelSpend {
     pub requests: u64,
     /// The cost.
     pub usd: Usd,
+    /// What a subscription paid for, at list prices.
+    pub notional_usd: Usd,
     /// Input tokens that touched no cache.
     pub input_tokens: u64,
     /// Input tokens read from a cache.
@@ -163,7 +171,10 @@ impl<'a> Summary<'a> {
             cache_write_tokens: counts.cache_write(),
             total_cost_usd: run.totals.settled,
             estimated_usd: run.totals.estimated,
-            cap_usd: served.map(|served| served.cap),
+            notional_usd: run.totals.notional,
+            subscription: run.subscription.is_some(),
+            new_tokens: run.totals.fresh,
+            cap_usd: served.filter(|_| run.subscription.is_none()).map(|served| served.cap),
             budget_spent_usd: tightest.map(|balance| balance.settled),
             budget_limit_usd: tightest.map(|balance| balance.limit.usd),
             overrun: run.totals.overrun.is_some(),
@@ -196,6 +207,7 @@ impl From<&ModelTotals> for ModelSpend {
         Self {
             requests: used.requests,
             usd: used.usd,
+            notional_usd: used.notional,
             input_tokens: used.counts.input,
             cache_read_tokens: used.counts.cache_read,
             cache_write_5m_tokens: used.counts.cache_write_5m,

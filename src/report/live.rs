@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::text;
+use crate::gate::Tokens;
 use crate::meter::{Phase, Snapshot};
 use crate::money::Usd;
 
@@ -46,8 +47,9 @@ impl Live {
     pub fn on(&mut self, snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Bar(bar) => {
-                bar.set_length(steps(snapshot.cap));
-                bar.set_position(steps(snapshot.settled));
+                let by_tokens = snapshot.fresh_cap.filter(|_| snapshot.cap == Usd::ZERO);
+                bar.set_length(by_tokens.unwrap_or(steps(snapshot.cap)));
+                bar.set_position(by_tokens.map_or(steps(snapshot.settled), |_| snapshot.fresh));
                 bar.set_message(says(snapshot));
                 Ok(())
             }
@@ -81,7 +83,14 @@ impl LiveLines {
     /// The line for this snapshot, if it is worth one.
     pub fn on(&mut self, snapshot: &Snapshot) -> Option<String> {
         // Of a cap of nothing, nothing is no tenth.
-        let percent = if snapshot.cap > Usd::ZERO { snapshot.settled.percent_of(snapshot.cap) } else { 0 };
+        let percent = match snapshot.fresh_cap {
+            _ if snapshot.cap > Usd::ZERO => snapshot.settled.percent_of(snapshot.cap),
+            // A subscription pays: tokens are what caps the run.
+            Some(most) => {
+                text::share(snapshot.fresh, most).map_or(0, |p| u32::try_from(p).unwrap_or(u32::MAX))
+            }
+            None => 0,
+        };
         let tenths = percent / 10;
         // That a run is sealed is no news: every run ends so.
         let turned = snapshot.phase > self.phase && snapshot.phase < Phase::Sealed;
@@ -95,8 +104,12 @@ impl LiveLines {
 }
 
 fn says(snapshot: &Snapshot) -> String {
+    let Snapshot { fresh, fresh_cap, .. } = *snapshot;
     let mut parts = vec![
-        format!("{} of {}", snapshot.settled.shown(), snapshot.cap.shown()),
+        match snapshot.cap {
+            Usd::ZERO => text::of_subscription(Tokens { used: fresh, most: fresh_cap }),
+            cap => format!("{} of {}", snapshot.settled.shown(), cap.shown()),
+        },
         text::plural(snapshot.requests, "request", "requests"),
     ];
     if snapshot.open_requests > 0 {

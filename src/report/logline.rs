@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::Run;
+use crate::money::Usd;
 
 /// One field: numbers stay numbers in JSON, amounts are exact decimal text.
 enum Field {
@@ -33,7 +34,10 @@ fn fields(run: &Run) -> Vec<(&'static str, Field)> {
     fields.push(("cache_write_1h_tokens", Field::Number(counts.cache_write_1h)));
     fields.push(("output_tokens", Field::Number(counts.output)));
     fields.push(("cost_usd", Field::Text(run.totals.settled.to_string())));
-    if let Some(served) = &run.served {
+    if run.totals.notional > Usd::ZERO {
+        fields.push(("notional_usd", Field::Text(run.totals.notional.to_string())));
+    }
+    if let Some(served) = run.served.as_ref().filter(|_| run.subscription.is_none()) {
         fields.push(("cap_usd", Field::Text(served.cap.to_string())));
     }
     fields.push(("outcome", text(run.gate.outcome.as_str())));

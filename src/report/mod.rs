@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::classify::Class;
-use crate::gate::Gate;
+use crate::gate::{Gate, Tokens};
 use crate::id::HoldId;
 use crate::ledger::{Balance, Enforce};
 use crate::meter::Totals;
@@ -67,6 +67,8 @@ pub struct Run {
     pub class: Class,
     /// What served it; `None` where nothing was run.
     pub served: Option<Served>,
+    /// What it used of a subscription, where one paid for it.
+    pub subscription: Option<Tokens>,
     /// What it used.
     pub totals: Totals,
     /// Every budget that applies, as it stands now.
@@ -106,7 +108,7 @@ pub struct Served {
     pub model: ModelId,
     /// Why this tier.
     pub reason: String,
-    /// The run's cap.
+    /// The run's cap; nothing where a subscription paid for it.
     pub cap: Usd,
 }
 
@@ -126,6 +128,8 @@ pub struct PurseTotal {
     pub runs: u64,
     /// Their cost.
     pub usd: Usd,
+    /// What subscriptions paid for, at list prices.
+    pub notional: Usd,
     /// Input tokens, cached ones included.
     pub prompt: u64,
     /// Input tokens read from a cache.

@@ -4,6 +4,7 @@ use super::alerts::Alert;
 use super::around::{self, Around};
 use super::comment::Marker;
 use super::{cut, defuse, text};
+use crate::gate::Tokens;
 use crate::model::ModelId;
 use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
@@ -21,6 +22,8 @@ pub struct Started {
     pub model: ModelId,
     /// The run's cap.
     pub cap: Usd,
+    /// What it may use of a subscription, where one pays for it.
+    pub subscription: Option<Tokens>,
     /// Whether budgets stop and fail anything.
     pub enforced: bool,
     /// Whether anybody may read the repository, or the comment is to show no other budgets.
@@ -42,6 +45,12 @@ pub fn render(started: &Started, alerts: &[Alert], key: &str, run_id: &str) -> S
 fn body(started: &Started, alerts: &[Alert]) -> String {
     let Started { task, stakes, tier, model, cap, around, .. } = started;
     let capped = match started.enforced {
+        true if started.subscription.is_some() => {
+            let most = started.subscription.and_then(|tokens| tokens.most);
+            let most =
+                most.map_or("time alone".to_owned(), |most| format!("{} new tokens", text::count(most)));
+            format!("running on a subscription · cap {most}")
+        }
         true => format!("running · cap {}", cap.shown()),
         false => "running · observed, nothing is enforced".to_owned(),
     };

@@ -10,7 +10,14 @@ use crate::tokens::Counts;
 /// The report in one line: what it cost of what it might, and how things stand.
 pub(super) fn headline(run: &Run) -> String {
     let kind = if run.simulated { " (simulated)" } else { "" };
+    let notional = match run.totals.notional {
+        Usd::ZERO => String::new(),
+        notional => format!(", notional {}", notional.shown()),
+    };
     let spent = match (&run.served, run.enforced) {
+        _ if run.subscription.is_some_and(|_| run.served.is_some()) => {
+            run.subscription.map(text::of_subscription).unwrap_or_default()
+        }
         (Some(served), true) => format!("{} of {}", run.totals.settled.shown(), served.cap.shown()),
         _ => run.totals.settled.shown().to_string(),
     };
@@ -20,7 +27,7 @@ pub(super) fn headline(run: &Run) -> String {
         Outcome::Unmetered => {
             format!("Agent cost unknown{kind}: no request reached the meter{observed}")
         }
-        _ => format!("Agent cost{kind}: {spent} · {}{observed}", standing(run)),
+        _ => format!("Agent cost{kind}: {spent}{notional} · {}{observed}", standing(run)),
     }
 }
 
@@ -95,8 +102,8 @@ pub(super) struct UsageRow {
 }
 
 impl UsageRow {
-    fn of(what: &str, model: &str, counts: &Counts, usd: Usd) -> Self {
-        Self::sums(what, model, (counts.prompt(), counts.cache_read, counts.output), usd)
+    fn of(what: &str, model: &str, counts: &Counts, cost: String) -> Self {
+        Self::sums(what, model, (counts.prompt(), counts.cache_read, counts.output), cost)
     }
 
     /// The row where nothing was seen of what was used.
@@ -105,7 +112,7 @@ impl UsageRow {
         Self { prompt: none(), cached: none(), output: none(), cost: "unknown".to_owned(), ..self }
     }
 
-    fn sums(what: &str, model: &str, (prompt, cache_read, output): (u64, u64, u64), usd: Usd) -> Self {
+    fn sums(what: &str, model: &str, (prompt, cache_read, output): (u64, u64, u64), cost: String) -> Self {
         Self {
             what: what.to_owned(),
             detail: None,
@@ -114,7 +121,7 @@ impl UsageRow {
             cached: text::share(cache_read, prompt)
                 .map_or(text::NONE.to_owned(), |share| format!("{share} %")),
             output: text::count(output),
-            cost: usd.shown().to_string(),
+            cost,
             main: false,
         }
     }
@@ -126,20 +133,24 @@ pub(super) fn usage_rows(run: &Run) -> Vec<UsageRow> {
     if let Some(served) = &run.served {
         // A provider may answer with a snapshot's full name; the routed one, and no other, is no side call.
         let is_routed = |id: &str| id.starts_with(served.model.as_str());
-        let row = UsageRow::of("this run", served.model.as_str(), &run.totals.counts(), run.totals.settled);
+        let totals = &run.totals;
+        let cost = text::cost(totals.settled, totals.notional);
+        let row = UsageRow::of("this run", served.model.as_str(), &totals.counts(), cost);
         let row = UsageRow { detail: Some(run.class.task.to_string()), main: true, ..row };
         rows.push(if run.gate.outcome == Outcome::Unmetered { row.unknown() } else { row });
         let side = run.totals.by_model.iter().filter(|(id, _)| !is_routed(id.as_str()));
-        rows.extend(
-            side.map(|(id, used)| UsageRow::of("of which side calls", id.as_str(), &used.counts, used.usd)),
-        );
+        rows.extend(side.map(|(id, used)| {
+            let cost = text::cost(used.usd, used.notional);
+            UsageRow::of("of which side calls", id.as_str(), &used.counts, cost)
+        }));
     }
     rows.extend(sibling_rows(&run.around.siblings));
     // The pull request's first run is all there is: the row would say the same again.
     let purse = run.pull_request.filter(|purse| purse.runs > 1 || run.served.is_none() && purse.runs > 0);
     if let Some(purse) = purse {
         let what = format!("this pull request, {}", text::plural(purse.runs, "run", "runs"));
-        rows.push(UsageRow::sums(&what, "", (purse.prompt, purse.cache_read, purse.output), purse.usd));
+        let cost = text::cost(purse.usd, purse.notional);
+        rows.push(UsageRow::sums(&what, "", (purse.prompt, purse.cache_read, purse.output), cost));
     }
     rows
 }
@@ -149,9 +160,11 @@ pub(super) fn sibling_rows(siblings: &[Sibling]) -> Vec<UsageRow> {
     let row = |sibling: &Sibling| {
         let (usd, prompt, cached, output) = sibling.spent;
         let what = format!("job {}", sibling.job);
-        let row = UsageRow::sums(&what, &sibling.model, (prompt, cached, output), usd);
+        let cost = text::cost(usd, sibling.notional);
+        let row = UsageRow::sums(&what, &sibling.model, (prompt, cached, output), cost);
         let row = UsageRow { detail: Some(sibling.task.clone()), ..row };
         match sibling.held {
+            Some(Usd::ZERO) => UsageRow { cost: "running".to_owned(), ..row.unknown() },
             Some(held) => UsageRow { cost: format!("running, cap {}", held.shown()), ..row.unknown() },
             None => row,
         }
@@ -299,7 +312,12 @@ fn at_the_cap(run: &Run) -> Vec<String> {
 }
 
 fn notes(run: &Run) -> Vec<String> {
-    let all = run.notes.iter().chain(&run.totals.notes).map(|note| text::sentence(note));
+    let notional = (run.totals.notional > Usd::ZERO).then(|| {
+        "Notional dollars are list prices of what a subscription paid for: nobody is charged them, and no budget counts them."
+            .to_owned()
+    });
+    let noted = run.notes.iter().chain(&run.totals.notes).map(|note| text::sentence(note));
+    let all = notional.into_iter().chain(noted);
     all.chain(run.skipped.iter().map(|why| format!("Not counted: {why}."))).collect()
 }
 
@@ -314,9 +332,12 @@ fn change(run: &Run) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(served) = &run.served {
         let tier = served.tier;
-        lines.push(format!(
+        let by_tokens = format!(
+            "This run's cap is `max_tokens` of `tiers.{tier}` in {file}, and its time: dollars do not cap a subscription."
+        );
+        lines.push(if run.subscription.is_some() { by_tokens } else { format!(
             "This run's cap is `max_usd` of `tiers.{tier}` in {file}, or what a budget has left where that is less."
-        ));
+        )});
     }
     lines.push(format!(
         "Limits are under `budgets` in {file}. A change counts once it is on the default branch."

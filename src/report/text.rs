@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::gate::Tokens;
 use crate::ledger::{Balance, Limit, Window};
 use crate::money::{self, Usd};
 
@@ -30,6 +31,21 @@ pub(super) fn short(commit: &str) -> &str {
 /// A count with its digits grouped.
 pub(super) fn count(count: u64) -> String {
     money::group(u128::from(count))
+}
+
+/// What something cost, and what a subscription paid for, which is no cost.
+pub(super) fn cost(usd: Usd, notional: Usd) -> String {
+    match (usd, notional) {
+        (usd, Usd::ZERO) => usd.shown().to_string(),
+        (Usd::ZERO, notional) => format!("notional {}", notional.shown()),
+        (usd, notional) => format!("{} + notional {}", usd.shown(), notional.shown()),
+    }
+}
+
+/// New tokens of a subscription: `84,120 of 1,000,000 new tokens of a subscription`.
+pub(super) fn of_subscription(tokens: Tokens) -> String {
+    let most = tokens.most.map_or(String::new(), |most| format!(" of {}", count(most)));
+    format!("{}{most} new tokens of a subscription", count(tokens.used))
 }
 
 /// `1 request`, `3 requests`.

@@ -290,6 +290,11 @@ fn headers(parts: &Parts) -> Result<(), (u16, String)> {
     if !has("x-api-key") && !has("authorization") {
         return Err((401, "x-api-key header is required".to_owned()));
     }
+    let betas = parts.headers.get_all("anthropic-beta").iter();
+    let oauth = betas.filter_map(|value| value.to_str().ok()).any(|list| list.contains("oauth-2025-04-20"));
+    if !has("x-api-key") && !oauth {
+        return Err((401, "OAuth authentication is currently not supported.".to_owned()));
+    }
     if !has("anthropic-version") {
         return Err((400, "anthropic-version: header is required".to_owned()));
     }

@@ -85,11 +85,36 @@ pub(crate) struct Ended {
     /// From the last request that reached the provider to the end of the whole run.
     pub(crate) tail: Duration,
     /// Its folders go when it goes.
-    _world: Tollgate,
+    pub(crate) world: Tollgate,
+}
+
+/// How a run reaches its provider: the variables it is given, and the name of the API.
+pub(crate) struct Door {
+    /// Variables, the secret ones among them.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// The name in `--upstream`.
+    pub(crate) api: &'static str,
+}
+
+impl Door {
+    /// The first party's own API, with a key.
+    fn own() -> Self {
+        Self { env: vec![("ANTHROPIC_API_KEY", KEY.to_owned())], api: "anthropic" }
+    }
 }
 
 /// Runs Claude Code on a task under a budget file; `None` where Claude Code is not installed.
 pub(crate) fn claude(
+    task: &str,
+    budget: &str,
+    plan: impl Fn(&Seen<'_>) -> Reply + Send + Sync + 'static,
+) -> Option<Ended> {
+    claude_through(Door::own(), task, budget, plan)
+}
+
+/// As [`claude`], through another door.
+pub(crate) fn claude_through(
+    door: Door,
     task: &str,
     budget: &str,
     plan: impl Fn(&Seen<'_>) -> Reply + Send + Sync + 'static,
@@ -101,9 +126,12 @@ pub(crate) fn claude(
     let mut path = std::ffi::OsString::from(program.parent().expect("a file has a folder"));
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
-    tollgate.env("PATH", path).env("ANTHROPIC_API_KEY", KEY).time_max(TIME_MAX);
+    tollgate.env("PATH", path).time_max(TIME_MAX);
+    for (name, value) in &door.env {
+        tollgate.env(name, value);
+    }
     let summary = tollgate.home().join("summary.json");
-    tollgate.args(["run", "--task", task, "--upstream", &format!("anthropic={}", upstream.url)]);
+    tollgate.args(["run", "--task", task, "--upstream", &format!("{}={}", door.api, upstream.url)]);
     tollgate.args(["--summary-json".as_ref(), summary.as_os_str()]);
     let run = tollgate.run();
     let ended = Instant::now();
@@ -120,7 +148,7 @@ pub(crate) fn claude(
         witness: upstream.witness(),
         senders,
         tail,
-        _world: tollgate,
+        world: tollgate,
     };
     ended.always();
     Some(ended)
@@ -140,9 +168,13 @@ impl Ended {
     #[track_caller]
     fn always(&self) {
         let said = self.said();
-        assert!(self.spent() <= self.cap(), "the cap is passed\n{said}");
-        assert!(self.witness.usd <= self.cap(), "the provider charges more than the cap\n{said}");
-        assert_eq!(self.repository_spend(), self.spent(), "the ledger holds what the run spent\n{said}");
+        if self.summary["subscription"] == true {
+            assert_eq!(self.spent(), Usd::ZERO, "a subscription is charged by nobody\n{said}");
+        } else {
+            assert!(self.spent() <= self.cap(), "the cap is passed\n{said}");
+            assert!(self.witness.usd <= self.cap(), "the provider charges more than the cap\n{said}");
+            assert_eq!(self.repository_spend(), self.spent(), "the ledger holds what the run spent\n{said}");
+        }
         assert_eq!(self.witness.violations, Vec::<String>::new(), "\n{said}");
         assert!(!said.contains(KEY), "the key was printed\n{said}");
         assert_eq!(self.survivors(), Vec::<String>::new(), "processes outlive the run\n{said}");

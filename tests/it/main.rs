@@ -46,5 +46,6 @@ mod source;
 mod spend;
 mod steering;
 mod streams;
+mod subscription;
 mod support;
 mod usage_fuzz;

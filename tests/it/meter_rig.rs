@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use tollgate::meter::{Allowance, Config, DearerModel, Meter, Policy, Secret, Totals, Upstream, Way};
+use tollgate::meter::{Allowance, Config, DearerModel, Key, Meter, Policy, Totals, Upstream, Way};
 use tollgate::money::Usd;
 use tollgate::price::Table;
 use tollgate::provider::Vendor;
@@ -77,7 +77,7 @@ pub(crate) fn ways(url: &str) -> Vec<Way> {
     let way = |vendor| Way {
         vendor,
         upstream: Upstream::parse(url).expect("an address"),
-        key: Secret::new(KEY.to_owned()),
+        key: Key::account(KEY.to_owned()),
     };
     Vendor::ALL.into_iter().map(way).collect()
 }

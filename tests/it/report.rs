@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tollgate::classify::{ChangeKind, Class};
-use tollgate::gate::Gate;
+use tollgate::gate::{Gate, Tokens};
 use tollgate::id::HoldId;
 use tollgate::ledger::{Balance, Enforce, Limit, Window};
 use tollgate::limits;
@@ -65,7 +65,7 @@ fn held(mut state: BudgetState, held: &str) -> BudgetState {
 }
 
 fn used(requests: u64, cost: &str, counts: Counts) -> ModelTotals {
-    ModelTotals { requests, counts, usd: usd(cost) }
+    ModelTotals { requests, counts, usd: usd(cost), notional: Usd::ZERO }
 }
 
 fn totals(models: &[(&str, ModelTotals)]) -> Totals {
@@ -117,6 +117,7 @@ pub(crate) fn pass() -> Run {
         took: Duration::from_secs(192),
         simulated: false,
         enforced: true,
+        subscription: None,
         class: class(
             Task::Review,
             Stakes::Medium,
@@ -143,6 +144,7 @@ pub(crate) fn pass() -> Run {
             prompt: 612_008,
             cache_read: 539_100,
             output: 18_230,
+            ..PurseTotal::default()
         }),
         savings: Savings {
             routing: Some((ModelId::new("claude-opus-5-5"), usd("0.2064"))),
@@ -156,6 +158,38 @@ pub(crate) fn pass() -> Run {
         notes: Vec::new(),
         files: Files::default(),
         around: Around::default(),
+    }
+}
+
+/// A subscription paid for it.
+fn subscription() -> Run {
+    let run = pass();
+    let mut totals = run.totals.clone();
+    for used in totals.by_model.values_mut() {
+        used.notional = std::mem::take(&mut used.usd);
+    }
+    totals.notional = std::mem::take(&mut totals.settled);
+    totals.fresh = 22_640;
+    Run {
+        served: run.served.clone().map(|served| Served { cap: Usd::ZERO, ..served }),
+        subscription: Some(Tokens { used: totals.fresh, most: Some(1_000_000) }),
+        totals,
+        budgets: Vec::new(),
+        skipped: vec!["budgets in dollars, since a subscription pays for this run".to_owned()],
+        pull_request: run.pull_request.map(|sum| PurseTotal {
+            notional: usd("0.31"),
+            usd: usd("0.81"),
+            ..sum
+        }),
+        savings: Savings::default(),
+        gate: gate(
+            Verdict::Pass,
+            Outcome::Completed,
+            0,
+            "22,640 of 1,000,000 new tokens of a subscription used, and no dollars",
+            None,
+        ),
+        ..run
     }
 }
 
@@ -225,6 +259,7 @@ fn capped() -> Run {
             prompt: 4_172_630,
             cache_read: 3_920_450,
             output: 38_771,
+            ..PurseTotal::default()
         }),
         savings: Savings { routing: None, caching: usd("16.590975") },
         gate: gate(
@@ -374,6 +409,7 @@ fn public() -> Run {
             prompt: 184_454,
             cache_read: 166_012,
             output: 4_198,
+            ..PurseTotal::default()
         }),
         budgets: vec![budget("repo", "month", "200", "142.1"), budget("pr:17", "total", "5", "0.31")],
         ..pass()
@@ -426,6 +462,7 @@ fn scenarios() -> Vec<(&'static str, Run)> {
         ("warn", warn()),
         ("exceeded", exceeded()),
         ("capped", capped()),
+        ("subscription", subscription()),
         ("refused", refused()),
         ("unmetered", unmetered()),
         ("observe", observe()),
@@ -475,7 +512,7 @@ fn summaries() {
 
 #[test]
 fn scripts() {
-    for (name, run) in [("capped", capped()), ("refused", refused())] {
+    for (name, run) in [("capped", capped()), ("refused", refused()), ("subscription", subscription())] {
         golden(&format!("json/{name}.json"), &json::render(&run));
         let outputs: String =
             outputs::of(&run).iter().map(|(name, value)| format!("{name}={value}\n")).collect();
@@ -513,6 +550,7 @@ fn step_outputs_are_those_that_are_promised_and_the_verdict_is_last() {
         "cache_read_tokens",
         "cache_write_tokens",
         "total_cost_usd",
+        "notional_usd",
         "cap_usd",
         "budget_spent_usd",
         "budget_limit_usd",

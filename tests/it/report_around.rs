@@ -16,6 +16,7 @@ fn around() -> Around {
         model: "claude-haiku-5-5".to_owned(),
         held: held.map(usd),
         spent: if held.is_some() { (usd("0"), 0, 0, 0) } else { (usd("0.041"), 20_480, 10_240, 812) },
+        notional: usd("0"),
     };
     let states = [budget("repo", "month", "200", "161"), budget("pr:17", "total", "5", "4.2")];
     Around {
@@ -60,6 +61,7 @@ fn what_others_add_is_in_comment_and_summary() {
 #[test]
 fn a_run_under_way_says_what_it_may_cost() {
     let started = Started {
+        subscription: None,
         task: Task::Review,
         stakes: Stakes::Medium,
         tier: Tier::Medium,

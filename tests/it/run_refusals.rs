@@ -38,8 +38,9 @@ fn pull_request(world: &Tollgate, fork: bool, login: &str) -> String {
 fn without_a_key_no_agent_runs() {
     const PASSES: &str = "verdict: pass · forks and Dependabot get no key, so no agent is run and nothing is spent\n\n\
                           hint: write `on: { no_key: fail }` in the budget file to make this fail\n";
-    const ERROR: &str = "error: there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set\n\n\
-                         hint: set it (the agent will not see it), or try `tollgate run --simulate`, which needs none\n";
+    const ERROR: &str = "error: there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, \
+                         nor CLAUDE_CODE_OAUTH_TOKEN\n\n\
+                         hint: set one (the agent will not see it), or try `tollgate run --simulate`, which needs none\n";
     for (fork, login, on, code) in [
         (false, "lee", "", 2),
         (true, "lee", "", 0),

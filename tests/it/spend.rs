@@ -140,8 +140,9 @@ fn spend(amount: &str, parts: &[(&str, &str)]) -> Spend {
         usd: usd(part),
         requests: 4,
         tokens,
+        notional: Usd::ZERO,
     });
-    Spend { usd: usd(amount), estimated: Usd::ZERO, models: models.collect() }
+    Spend { usd: usd(amount), models: models.collect(), ..Spend::default() }
 }
 
 const SONNET: &str = "claude-sonnet-5-5";
@@ -163,6 +164,14 @@ fn filled() -> World {
             .settle_as(&HoldId::from_text(&hold), &spend(amount, &[(SONNET, amount)]), outcome)
             .expect("settled");
     }
+    // A subscription pays for one.
+    world.at("2026-11-21T18:00:00Z");
+    let free = Request { want: Usd::ZERO, least: Usd::ZERO, ..world.request("free", &review) };
+    world.store.reserve(&free).expect("an answer");
+    let used = spend("0", &[(SONNET, "0")]);
+    let models = used.models.iter().map(|model| ModelSpend { notional: usd("0.42"), ..model.clone() });
+    let notional = Spend { notional: usd("0.42"), models: models.collect(), ..Spend::default() };
+    world.store.settle_as(&free.hold, &notional, "completed").expect("settled");
     world.at("2026-11-22T10:00:00Z");
     let hostile = About {
         workflow: Some("</td><script>alert(1)</script>".to_owned()),
@@ -249,7 +258,7 @@ fn csv_json_and_table_come_to_what_verify_says() {
     assert_eq!(amounts[0].2, verified.charged.to_string());
     assert_eq!(json["total"]["usd"], verified.charged.to_string());
     assert!(
-        table.starts_with(&format!("{} spent by 23 runs, in all\n", verified.charged.shown())),
+        table.starts_with(&format!("{} spent by 24 runs, in all\n", verified.charged.shown())),
         "{table}"
     );
     let count = |name: &str| json[name].as_u64().expect(name);
@@ -346,7 +355,7 @@ fn an_export_holds_every_run_as_it_stands_now() {
     assert_eq!((&of("found")["usd"], &of("found")["adjusted"]), (&"0.04".into(), &true.into()));
     assert_eq!((&of("lost")["unproven"], &of("live")["phase"]), (&true.into(), &"held".into()));
     let csv = export(&world, &["--format", "csv"]);
-    let amounts: Usd = csv.lines().skip(1).map(|line| usd(line.rsplit(',').nth(8).expect("an amount"))).sum();
+    let amounts: Usd = csv.lines().skip(1).map(|line| usd(line.rsplit(',').nth(9).expect("an amount"))).sum();
     assert_eq!(amounts, verified.charged);
     assert_eq!(csv.lines().count() as u64, verified.holds + 1);
     let late = export(&world, &["--since", "2026-11-22"]);

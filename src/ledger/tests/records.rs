@@ -1,8 +1,8 @@
 //! What is recorded for reports alone: how a run ended, its stakes, and runs that were refused.
 
 use super::*;
-use crate::ledger::Balance;
 use crate::ledger::event::{self, Event, Kind, LineHash, Origin, Settle};
+use crate::ledger::{Answer, Balance};
 
 fn line(kind: Kind) -> String {
     let event = Event { seq: 1, at: time("2026-11-23T10:00:00Z"), hold: id("a"), kind };
@@ -67,4 +67,58 @@ fn a_refusal_is_on_record_and_takes_nothing() {
     let verified = store.verify().expect("in order");
     assert_eq!((verified.holds, verified.events, verified.head), (2, 5, Ok(())));
     assert_eq!(verified.charged, usd("0.75"));
+}
+
+#[test]
+fn what_a_subscription_paid_for_is_on_record_and_charged_to_nobody() {
+    let folder = quick_folder();
+    let hands = Hands::at("2026-11-23T10:00:00Z");
+    let store = open(folder.path(), &hands);
+    let budget = limit("repo", november(), "1", Enforce::Hard);
+    let limits = std::slice::from_ref(&budget);
+    store.reserve(&request("paid", "0.75", limits, hands.now())).expect("an answer");
+    // No dollar is left for another hold, and a run that spends none needs none.
+    let free = Request {
+        want: usd("0"),
+        least: usd("0"),
+        limits: Vec::new(),
+        ..request("free", "1", &[], hands.now())
+    };
+    let Answer::Granted { cap, cut_by } = store.reserve(&free).expect("an answer") else { panic!("refused") };
+    assert_eq!((cap, cut_by), (usd("0"), None));
+    let before = store.balances(limits).expect("a balance");
+    assert_eq!((before[0].settled, before[0].held), (usd("0"), usd("0.75")));
+    let notional = Spend { notional: usd("3.25"), ..Spend::default() };
+    let settled = store.settle_as(&free.hold, &notional, "completed").expect("settled");
+    assert!(!settled.overrun, "it is above no hold");
+    assert_eq!(store.balances(limits).expect("a balance"), before);
+    assert_eq!(store.hold(&free.hold).expect("a ledger").map(|hold| hold.spend), Some(notional));
+    // One that dies is charged what it held: nothing.
+    let dead = Request { hold: id("dead"), ..free.clone() };
+    store.reserve(&dead).expect("an answer");
+    assert_eq!(store.expire(&dead.hold, None).expect("expired").spend, Spend::default());
+    let verified = store.verify().expect("in order");
+    assert_eq!((verified.head, verified.charged), (Ok(()), usd("0")));
+    // A hold of nothing with limits would count as a run that they have let start.
+    let wrong = Request { limits: limits.to_vec(), hold: id("wrong"), ..free };
+    assert_eq!(
+        store.reserve(&wrong).expect_err("nonsense").to_string(),
+        "the ledger was asked for something that makes no sense: its cap must be above zero, but for a run \
+         without limits that spends no dollars"
+    );
+}
+
+#[test]
+fn notional_spend_is_read_by_old_readers_and_missing_in_old_lines() {
+    let of = Origin { reserved: time("2026-11-23T09:00:00Z"), purses: vec!["repo".to_owned()] };
+    let settle = |spend| Kind::Settle(Settle { spend, overrun: false, of: of.clone(), outcome: None });
+    let old = line(settle(Spend::default()));
+    assert!(!old.contains("notional"), "what is nothing is not written: {old}");
+    let new = line(settle(Spend { notional: usd("1.5"), ..Spend::default() }));
+    // An older reader passes the field over, and sees a run that was charged nothing.
+    let passed_over = new.replace(",\"notional\":\"1.5\"", "");
+    assert_eq!(resealed(&passed_over), old.as_bytes());
+    let read = event::decode(new.as_bytes()).expect("read").event.kind;
+    assert_eq!(read, settle(Spend { notional: usd("1.5"), ..Spend::default() }));
+    assert_eq!(event::decode(old.as_bytes()).expect("read").event.kind, settle(Spend::default()));
 }

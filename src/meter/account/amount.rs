@@ -23,14 +23,18 @@ impl Spend {
         Spend { usd: self.usd.minus_or_zero(other.usd), fresh: self.fresh.saturating_sub(other.fresh) }
     }
 
-    /// The amount times `part / whole`, rounded down; unchanged where `whole` is nothing.
+    /// The amount times `part / whole`, rounded down: by their dollars, or by their tokens where they have
+    /// none. Unchanged where `whole` is nothing.
     #[must_use]
-    pub fn scaled(self, part: Usd, whole: Usd) -> Spend {
-        if whole <= Usd::ZERO || part >= whole {
+    pub fn scaled(self, part: Spend, whole: Spend) -> Spend {
+        let (part, whole) = match whole.usd {
+            Usd::ZERO => (i128::from(part.fresh), i128::from(whole.fresh)),
+            usd => (part.usd.pico(), usd.pico()),
+        };
+        if whole <= 0 || part >= whole {
             return self;
         }
-        let of =
-            |amount: i128| amount.checked_mul(part.pico()).map_or(amount, |product| product / whole.pico());
+        let of = |amount: i128| amount.checked_mul(part).map_or(amount, |product| product / whole);
         let fresh = u64::try_from(of(i128::from(self.fresh))).unwrap_or(self.fresh);
         Spend { usd: Usd::from_pico(of(self.usd.pico())), fresh }
     }
@@ -114,6 +118,13 @@ impl Worst {
             (Some(fresh), each) => fresh / each,
         };
         Some(by_usd.min(by_fresh))
+    }
+
+    /// The same worst case of a request that costs no dollars.
+    #[must_use]
+    pub fn without_dollars(self) -> Worst {
+        let fixed = Spend { usd: Usd::ZERO, ..self.fixed };
+        Worst { fixed, usd_per_output: Rate::ZERO, ..self }
     }
 
     /// The same worst case with `more` added to the part that does not depend on the output cap.

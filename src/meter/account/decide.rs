@@ -4,6 +4,7 @@ use super::{
     Account, Ask, Decision, FIRST_ANSWER_OUTPUT, Input, Note, Reason, RequestId, Room, Spend, Ticket, Worst,
 };
 use crate::meter::Phase;
+use crate::money::Usd;
 
 /// By which part of itself a context is taken to grow until the next request: one sixteenth.
 const GROWTH_DIVISOR: u32 = 16;
@@ -14,7 +15,7 @@ impl Account {
         // Whoever's request was counted: their texts are alike, and where the main thread's own context was
         // never counted, its reserve would stay at one token a byte while its sub-agents need the room.
         if let Input::Counted { sized } = ask.input {
-            self.shrink = Some((ask.worst.fixed.usd, sized.usd));
+            self.shrink = Some((ask.worst.fixed, sized));
         }
         if ask.lands() {
             self.main_ask = Some(*ask);
@@ -117,7 +118,9 @@ impl Account {
             .allowance
             .fresh_tokens
             .is_some_and(|cap| u128::from(near.fresh) * 100 >= u128::from(cap) * u128::from(percent));
-        by_fresh || near.usd >= self.allowance.usd.percent(percent)
+        // A run that spends no dollars is not near the end of them.
+        let by_usd = self.allowance.usd > Usd::ZERO && near.usd >= self.allowance.usd.percent(percent);
+        by_fresh || by_usd
     }
 
     /// The landing reserve after `ask`: one more answer over its context, grown a little.
@@ -161,6 +164,9 @@ impl Account {
     /// The cap of which the larger share is spent.
     fn nearer_cap(&self) -> Reason {
         let Some(cap) = self.allowance.fresh_tokens else { return Reason::Dollars };
+        if self.allowance.usd == Usd::ZERO {
+            return Reason::Tokens;
+        }
         let by_usd = self.settled.usd.percent_of(self.allowance.usd);
         let by_fresh = u128::from(self.settled.fresh) * 100 / u128::from(cap.max(1));
         if by_fresh > u128::from(by_usd) { Reason::Tokens } else { Reason::Dollars }

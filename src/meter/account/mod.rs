@@ -15,7 +15,6 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Allowance, Phase};
-use crate::money::Usd;
 
 pub use amount::{Room, Spend, Worst};
 
@@ -204,7 +203,7 @@ pub struct Account {
     /// The main thread's last request, by whose context the landing reserve is reckoned.
     main_ask: Option<Ask>,
     /// How much smaller a counted bound was than the bound by size: (counted, sized).
-    shrink: Option<(Usd, Usd)>,
+    shrink: Option<(Spend, Spend)>,
 }
 
 impl Account {

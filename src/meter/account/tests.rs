@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::money::Rate;
+use crate::money::Usd;
 
 /// $1 per million tokens in, $5 out; every token is new.
 fn ask(input: u64, output: u64) -> Ask {

@@ -9,11 +9,11 @@ use super::{BudgetLine, Spent};
 
 /// The head of [`csv`].
 const HEAD: &str = "dimension,key,runs,refused,capped,expired,requests,input_tokens,cache_read_tokens,\
-cache_write_tokens,output_tokens,usd,estimated_usd,unproven_usd,saved_by_routing_usd,saved_by_caching_usd\r\n";
+cache_write_tokens,output_tokens,usd,estimated_usd,unproven_usd,saved_by_routing_usd,saved_by_caching_usd,notional_usd\r\n";
 
 /// The head of [`run_csv`]'s lines.
 pub const RUNS_HEAD: &str = "hold,reserved,closed,phase,ending,task,stakes,tier,model,actor,pr,workflow,cap_usd,\
-usd,estimated_usd,unproven,adjusted,requests,input_tokens,cache_read_tokens,cache_write_tokens,output_tokens\r\n";
+usd,estimated_usd,unproven,adjusted,requests,input_tokens,cache_read_tokens,cache_write_tokens,output_tokens,notional_usd\r\n";
 
 /// One table (RFC 4180): the whole first, then every row of every dimension.
 #[must_use]
@@ -35,8 +35,14 @@ fn csv_row(dimension: &str, key: &str, tally: &Tally, out: &mut String) {
     let tokens = &tally.tokens;
     let counts = [tally.runs, tally.refused, tally.capped, tally.expired, tally.requests];
     let kinds = [tokens.input, tokens.cache_read, tokens.cache_write(), tokens.output];
-    let amounts =
-        [tally.usd, tally.estimated, tally.unproven, tally.saved_by_routing, tally.saved_by_caching];
+    let amounts = [
+        tally.usd,
+        tally.estimated,
+        tally.unproven,
+        tally.saved_by_routing,
+        tally.saved_by_caching,
+        tally.notional,
+    ];
     let numbers = counts.iter().chain(&kinds).map(u64::to_string);
     let cells = [field(dimension), field(key)].into_iter().chain(numbers);
     line(cells.chain(amounts.iter().map(ToString::to_string)), out);
@@ -126,6 +132,7 @@ fn tally(tally: &Tally) -> Value {
         "unproven_usd": tally.unproven,
         "saved_by_routing_usd": tally.saved_by_routing,
         "saved_by_caching_usd": tally.saved_by_caching,
+        "notional_usd": tally.notional,
     })
 }
 
@@ -152,7 +159,8 @@ pub fn run_json(run: &Run) -> Value {
     json!({
         "hold": run.hold, "reserved": run.reserved, "closed": run.closed, "phase": run.phase,
         "ending": run.ending(), "about": run.about, "cap_usd": run.cap, "cut_by": run.cut_by,
-        "usd": run.spend.usd, "estimated_usd": run.spend.estimated, "unproven": run.unproven,
+        "usd": run.spend.usd, "estimated_usd": run.spend.estimated,
+        "notional_usd": run.spend.notional, "unproven": run.unproven,
         "adjusted": run.adjusted, "models": run.spend.models, "purses": run.purses,
     })
 }
@@ -187,6 +195,7 @@ pub fn run_csv(run: &Run) -> String {
         tokens.cache_read.to_string(),
         tokens.cache_write().to_string(),
         tokens.output.to_string(),
+        run.spend.notional.to_string(),
     ];
     let mut out = String::new();
     line(cells.into_iter(), &mut out);

@@ -142,6 +142,7 @@ impl<'a> Fold<'a> {
             capped: u64::from(run.outcome.as_deref() == Some("capped")),
             expired: u64::from(run.phase == Phase::Expired),
             usd: run.spend.usd,
+            notional: run.spend.notional,
             estimated: run.spend.estimated,
             unproven: if run.unproven { run.spend.usd } else { Usd::ZERO },
             ..Tally::default()
@@ -276,6 +277,7 @@ fn by_model(keys: &mut Keys, run: &Run, whole: &Tally, saved: &[Saved]) {
         let row = keys.row(&used.model);
         row.add_model(used, *saved);
         row.usd += used.usd;
+        row.notional += used.notional;
         row.runs += 1;
         left -= used.usd;
         // What is no model's own is told once, with the model that served first.

@@ -9,7 +9,7 @@ use super::{BudgetLine, Spent};
 use crate::ledger::Enforce;
 use crate::limits;
 use crate::money::Usd;
-use crate::report::text::{bar, count, plural, share};
+use crate::report::text::{bar, cost, count, plural, share};
 
 /// Days that are listed one by one; what is before them is summed.
 const DAYS_LISTED: usize = 31;
@@ -71,6 +71,11 @@ pub(super) fn sentences(spent: &Spent) -> Vec<String> {
     let bounds = spent.total.estimated.minus_or_zero(spent.total.unproven);
     if bounds > Usd::ZERO {
         lines.push(format!("{} more is a bound, because a usage never came", bounds.shown()));
+    }
+    if spent.total.notional > Usd::ZERO {
+        let amount = spent.total.notional.shown();
+        lines
+            .push(format!("{amount} on top is notional: subscriptions paid for it, and no budget counts it"));
     }
     if spent.live > 0 {
         let runs = plural(spent.live, "run", "runs");
@@ -204,7 +209,7 @@ fn row(key: &str, tally: &Tally, total: &Tally) -> Vec<String> {
         count(tally.tokens.prompt()),
         percent(share(tally.tokens.cache_read, tally.tokens.prompt())),
         count(tally.tokens.output),
-        tally.usd.shown().to_string(),
+        cost(tally.usd, tally.notional),
         format!("{share_of_cost} %"),
         (tally.saved_by_routing + tally.saved_by_caching).shown().to_string(),
         count(tally.capped),
@@ -232,7 +237,7 @@ fn listed(title: &str, runs: &[Run], spent: &Spent) -> Sheet {
         let pr = about.pr.map_or("–".to_owned(), |number| format!("#{number}"));
         vec![
             moment(spent, run.reserved),
-            run.spend.usd.shown().to_string(),
+            cost(run.spend.usd, run.spend.notional),
             run.cap.shown().to_string(),
             about.task.clone(),
             about.model.clone(),

@@ -82,7 +82,9 @@ pub struct Tally {
     pub tokens: Counts,
     /// What they are charged.
     pub usd: Usd,
-    /// The part of it that is a bound.
+    /// What subscriptions paid for, at list prices: no part of what is charged.
+    pub notional: Usd,
+    /// The part of what is charged that is a bound.
     pub estimated: Usd,
     /// The part of it that expired without evidence.
     pub unproven: Usd,
@@ -119,6 +121,7 @@ impl Tally {
         self.requests += other.requests;
         self.tokens += other.tokens;
         self.usd += other.usd;
+        self.notional += other.notional;
         self.estimated += other.estimated;
         self.unproven += other.unproven;
         self.saved_by_routing += other.saved_by_routing;
