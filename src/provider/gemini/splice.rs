@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::super::Edits;
-use super::super::splice::{Cut, quoted, splice};
+use super::super::splice::{Cut, object_of, quoted, splice};
 use super::Request;
 use crate::model::ModelId;
 
@@ -71,15 +71,8 @@ impl Request {
             return None;
         }
         let model = edits.model.as_ref().unwrap_or(&self.model);
-        let mut out = Vec::with_capacity(self.body.len() + 64);
-        let head = format!("{{\"generateContentRequest\":{{\"model\":{}", quoted(&format!("models/{model}")));
-        out.extend_from_slice(head.as_bytes());
-        for (key, at) in &self.found.countable {
-            out.extend_from_slice(format!(",\"{key}\":").as_bytes());
-            out.extend_from_slice(&self.body[at.clone()]);
-        }
-        out.extend_from_slice(b"}}");
-        Some(out.into())
+        let inner = object_of(&format!("models/{model}"), &self.found.countable, &self.body);
+        Some([b"{\"generateContentRequest\":".as_slice(), &inner, b"}"].concat().into())
     }
 }
 

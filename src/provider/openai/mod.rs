@@ -14,10 +14,10 @@ mod request;
 mod splice;
 pub mod usage;
 
+pub use super::splice::parse_count;
 pub use answer::{say, say_stop};
 pub use reader::Reader;
 pub use request::Request;
-pub use splice::parse_count;
 
 use super::{Endpoint, events, tail};
 

@@ -1,10 +1,9 @@
 //! Changing a request: only the bytes that must change.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::super::Edits;
-use super::super::splice::{Cut, quoted, splice};
+use super::super::splice::{Cut, object_of, quoted, splice};
 use super::ceiling::TOOL_CALLS_MAX;
 use super::fields::{NotePlace, StreamUsage};
 use super::{Form, Request};
@@ -105,27 +104,9 @@ impl Request {
         if !self.countable() {
             return None;
         }
-        let model = quoted(edits.model.as_ref().unwrap_or(&self.model).as_str());
-        let mut out = Vec::with_capacity(self.body.len());
-        out.extend_from_slice(format!("{{\"model\":{model}").as_bytes());
-        for (key, at) in &self.found.countable {
-            out.extend_from_slice(format!(",\"{key}\":").as_bytes());
-            out.extend_from_slice(&self.body[at.clone()]);
-        }
-        out.push(b'}');
-        Some(out.into())
+        let model = edits.model.as_ref().unwrap_or(&self.model).as_str();
+        Some(object_of(model, &self.found.countable, &self.body).into())
     }
-}
-
-/// Reads the count endpoint's answer, in tokens. Every request has some: none is no answer.
-#[must_use]
-pub fn parse_count(body: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Count {
-        input_tokens: u64,
-    }
-    let count = serde_json::from_slice::<Count>(body).ok()?;
-    Some(count.input_tokens).filter(|tokens| *tokens > 0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::parse_count;
 use super::*;
 use crate::model::ModelId;
 
