@@ -136,6 +136,7 @@ fn what_only_the_request_or_a_log_tells_is_counted() {
         ("gpt-6.1-sol", r#"{"web_search_calls":2}"#, "0.022"),
         ("gpt-6.1-sol", r#"{"file_search_calls":[{},{}]}"#, "0.007"),
         ("gpt-6.1-sol", r#"{"containers":1}"#, "0.032"),
+        ("gpt-6.1-sol", r#"{"tool_calls":{"web_search_call":1,"file_search_call":2}}"#, "0.017"),
         ("gpt-4.1", r#"{"web_search_calls":1,"tools":[{"type":"web_search_preview"}]}"#, "0.027"),
         ("gpt-5.5", r#"{"web_search_calls":1,"tools":["web_search_preview"]}"#, "0.015"),
         ("gpt-6.1-sol", r#"{"batch":true}"#, "0.001"),

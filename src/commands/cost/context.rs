@@ -134,9 +134,25 @@ impl Item {
     }
 }
 
-/// The first of these fields that is a count, or a list that has one.
+/// The first of these fields that is a count, or a list that has one; among the context's own fields, or among
+/// its calls.
 fn first(context: &Value, names: &[&str]) -> u64 {
     let length = |list: &Vec<Value>| u64::try_from(list.len()).unwrap_or(u64::MAX);
     let count = |value: &Value| value.as_u64().or_else(|| value.as_array().map(length));
-    names.iter().find_map(|name| count(&context[*name])).unwrap_or(0)
+    let places = [context, &context["calls"], &context["tool_calls"]];
+    let found = |place: &&Value| names.iter().find_map(|name| count(&place[*name]));
+    places.iter().find_map(found).unwrap_or(0)
+}
+
+/// Whether a part of a request marks this cache lifetime, at any depth.
+pub(super) fn marks_lifetime(value: &Value, lifetime: &str) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let names = name.contains("ttl") || name.contains("retention");
+            let is_it = value == lifetime || (name.contains(lifetime) && value == true);
+            (names && is_it) || marks_lifetime(value, lifetime)
+        }),
+        Value::Array(values) => values.iter().any(|value| marks_lifetime(value, lifetime)),
+        _ => false,
+    }
 }

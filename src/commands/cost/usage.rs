@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::Item;
+use super::context::marks_lifetime;
 use crate::model::ModelId;
 use crate::provider::{anthropic, converse, gemini, openai};
 use crate::tokens::{Region, Terms, Usage};
@@ -88,18 +89,6 @@ fn named_model(item: &Item, api: Api) -> Option<&str> {
 
 fn given(item: &Item) -> Result<&Value, String> {
     if item.usage.is_null() { Err("the usage is missing".to_owned()) } else { Ok(&item.usage) }
-}
-
-/// Whether a part of a request marks this cache lifetime, at any depth.
-fn marks_lifetime(value: &Value, lifetime: &str) -> bool {
-    match value {
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let names = name.contains("ttl") || name.contains("retention");
-            (names && value == lifetime) || marks_lifetime(value, lifetime)
-        }),
-        Value::Array(values) => values.iter().any(|value| marks_lifetime(value, lifetime)),
-        _ => false,
-    }
 }
 
 fn from_openai(item: &Item, model: &ModelId) -> Result<Usage, String> {
