@@ -8,7 +8,7 @@ use super::{DearerModel, Policy, say};
 use crate::model::{Limits, ModelId};
 use crate::price::{Table, When};
 use crate::provider::{Edits, InputBound, Problem, Request};
-use crate::tokens::{Ceiling, Region};
+use crate::tokens::{Ceiling, Region, ServiceTier, Terms};
 
 /// By how many bytes the amounts in a note may grow between its bound and its writing.
 const NOTE_SPARE_BYTES: usize = 24;
@@ -51,6 +51,8 @@ pub(super) struct ServedIn {
     pub(super) default_known: bool,
     /// A subscription pays for it.
     pub(super) notional: bool,
+    /// What names no tier is served at the one that whoever made the deployment has set.
+    pub(super) tier_set: bool,
 }
 
 /// The run's rules and prices, for one request after another.
@@ -140,6 +142,13 @@ impl Rules {
             if served.region != Region::Global {
                 line.terms.region = served.region.clone();
             }
+            if served.tier_set && request.leaves_tier_open() {
+                let priority = Terms { tier: ServiceTier::Priority, ..line.terms.clone() };
+                let model = self.table.find(&line.model);
+                if model.is_some_and(|model| model.rates(when, &priority, 0).is_ok()) {
+                    line.terms = priority;
+                }
+            }
         }
         let (ceiling, bound) = match self.table.bound(&ceiling, when) {
             Ok(bound) => (ceiling, bound),
@@ -200,7 +209,7 @@ impl Rules {
     fn at_dearest(&self, mut ceiling: Ceiling) -> Ceiling {
         for line in &mut ceiling.lines {
             line.model = self.table.dearest_known().id.clone();
-            line.terms = crate::tokens::Terms::default();
+            line.terms = Terms::default();
         }
         ceiling
     }
@@ -252,5 +261,48 @@ fn list(names: &[String]) -> String {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Api;
+
+    #[test]
+    fn a_tier_that_a_deployment_sets_counts_at_the_dearest_it_can_be() {
+        let policy = Policy {
+            deny_unknown_model: true,
+            deny_server_tools: true,
+            dearer_model: DearerModel::Deny,
+            steer_at: None,
+            enforce: true,
+        };
+        let own = crate::price::Own {
+            model: "review-bot".into(),
+            is: crate::price::OwnPrice::SameAs("gpt-5.5".into()),
+        };
+        let (table, _) = Table::embedded().with_own(&[own], false).expect("a name");
+        let rules = Rules::new(table.kept(), policy, None);
+        let when = When::On(jiff::civil::Date::constant(2026, 11, 23));
+        let output_rate = |path: &str, tier: &str, tier_set: bool| {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":"a"}}]{tier}}}"#);
+            let request = Request::parse(Api::OpenAiChat, path, body.into()).expect("a request");
+            let served = ServedIn { region: Region::Global, default_known: true, notional: false, tier_set };
+            let bounded = rules.bound(&request, &Edits::default(), InputBound::Bytes, when, &served);
+            bounded.expect("a bound").worst.usd_per_output.pico_per_token() / 1_000_000
+        };
+        let (bot, own) = (
+            "/openai/deployments/review-bot/chat/completions",
+            "/openai/deployments/gpt-5.5/chat/completions",
+        );
+        for (path, tier, tier_set, dollars) in [
+            (bot, "", true, 75),
+            (bot, "", false, 30),
+            (bot, r#","service_tier":"default""#, true, 30),
+            (own, "", true, 30),
+        ] {
+            assert_eq!(output_rate(path, tier, tier_set), dollars, "{path} {tier} {tier_set}");
+        }
     }
 }

@@ -207,6 +207,7 @@ impl<C: Dial> Gate<C> {
         let served = ServedIn {
             region: way.upstream.region(),
             default_known: self.state.region_known(),
+            tier_set: way.upstream.is_azure(),
             notional: way.key.is_subscription(),
         };
         let mut bounded = self.rules.bound(request, &wanted.edits, input, when, &served)?;

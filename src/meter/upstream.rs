@@ -171,7 +171,7 @@ impl Upstream {
     }
 
     /// Whether it is Azure's, which takes the key in a header of its own.
-    fn is_azure(&self) -> bool {
+    pub(super) fn is_azure(&self) -> bool {
         self.base.host().is_some_and(|host| host.ends_with(".azure.com"))
     }
 

@@ -44,8 +44,10 @@ pub struct Inputs {
     pub state: PathBuf,
     /// What GitHub says.
     pub known: Known,
-    /// The prices that hold.
+    /// The prices that hold; those that are built in where [`Inputs::no_prices`] says why.
     pub table: &'static Table,
+    /// Why the prices that the budget file demands cannot be had. Only what meters needs them.
+    pub no_prices: Option<String>,
 }
 
 impl Inputs {
@@ -107,10 +109,25 @@ impl Inputs {
         }
         lift(&budget, pull.as_ref(), &event, &mut known).await;
         let env = |name: &str| shell.var(name).map(str::to_owned);
-        let prices = prices::of_budget(&budget, &Here::now(&env, &root))?;
-        known.notes.extend(prices.notes);
-        let table = prices.table;
-        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known, table })
+        let (table, no_prices) = match prices::of_budget(&budget, &Here::now(&env, &root)) {
+            Ok(prices) => {
+                known.notes.extend(prices.notes);
+                (prices.table, None)
+            }
+            Err(error) => (Table::embedded(), Some(error.to_string())),
+        };
+        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known, table, no_prices })
+    }
+
+    /// Refuses to go on where the budget file demands prices that cannot be had.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2.
+    pub fn check_prices(&self) -> anyhow::Result<()> {
+        match &self.no_prices {
+            Some(why) => Err(Failure::usage(why.clone()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Whether only the pull request's own budget is shown where anybody may read.

@@ -98,6 +98,7 @@ pub(super) async fn meter(
     inputs: &Inputs,
     folder: &Path,
 ) -> anyhow::Result<Meter> {
+    inputs.check_prices()?;
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
     let config = Config {

@@ -47,12 +47,14 @@ pub(super) struct Saved {
 }
 
 /// Refuses to run an agent on a pull request's own files where the event gives secrets and a token that
-/// writes to whatever runs: there the checkout must be the default branch.
+/// writes to whatever runs: there the checkout must be the default branch. Prices that the budget file demands
+/// must be there as well.
 ///
 /// # Errors
-/// When it is another, as a [`Failure`] with exit code 2.
+/// When it is another, or they are not, as a [`Failure`] with exit code 2.
 pub(super) fn check_checkout(story: &Story<'_>, shell: &Shell) -> anyhow::Result<()> {
     let inputs = story.inputs;
+    inputs.check_prices()?;
     let kind = inputs.event.kind;
     let bound = matches!(kind, Kind::PullRequestTarget | Kind::WorkflowRun);
     if !bound || !inputs.on_actions || story.request.simulate {

@@ -105,6 +105,15 @@ impl Request {
         }
     }
 
+    /// Whether the request leaves its tier to settings that are not in it, and is sent so.
+    #[must_use]
+    pub fn leaves_tier_open(&self) -> bool {
+        match self {
+            Request::OpenAi(request) => request.leaves_tier_open(),
+            Request::Anthropic(_) | Request::Gemini(_) => false,
+        }
+    }
+
     /// The most that the request can use once `edits` are made.
     #[must_use]
     pub fn ceiling(&self, edits: &Edits, limits: &dyn Fn(&ModelId) -> Limits, input: InputBound) -> Ceiling {

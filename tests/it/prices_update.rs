@@ -311,3 +311,32 @@ fn the_budget_file_pins_a_table_and_has_prices_of_its_own() {
          hint: `tollgate prices list` names those it has\n"
     );
 }
+
+#[test]
+fn a_run_goes_by_the_budget_files_prices_and_starts_nothing_without_the_table_it_demands() {
+    let mut world = Tollgate::in_repository(&[]);
+    let mut simulated = |command: &[&str], prices: &str| {
+        world.file("../budget.yml", &format!("version: 1\nmode: enforce\n{prices}"));
+        let run = world.args(command).args(["--simulate", "--budget-file", "../budget.yml"]).run();
+        let summary = fs::read_to_string(world.work().join("../summary.json")).unwrap_or_default();
+        let outcome = serde_json::from_str::<Value>(&summary).unwrap_or_default()["outcome"].clone();
+        drop(fs::remove_file(world.work().join("../summary.json")));
+        (run, outcome)
+    };
+    let run = ["run", "--task", "docs", "--summary-json", "../summary.json"];
+    let demanded = format!("prices: {{ table: \"sha256:{}\" }}\n", "0".repeat(64));
+    let (refused, _) = simulated(&run, &demanded);
+    refused.expect_code(2);
+    assert!(refused.stderr.contains("wants the price table sha256:000"), "{}", refused.stderr);
+    let (gate, _) = simulated(&["gate"], &demanded);
+    gate.expect_code(0);
+    let (plain, outcome) = simulated(&run, "");
+    plain.expect_code(0);
+    assert_eq!(outcome, "completed");
+    let dear = "{ input: 100000, output: 500000 }";
+    let dear = format!(
+        "prices: {{ models: {{ claude-haiku-5-5: {dear}, claude-sonnet-5-5: {dear}, claude-opus-5-5: {dear} }} }}\n"
+    );
+    let (stopped, outcome) = simulated(&run, &dear);
+    assert_ne!(outcome, "completed", "no request fits its cap: {}", stopped.stderr);
+}

@@ -105,6 +105,13 @@ impl Request {
         ["gpt-", "o1", "o3", "o4", "chatgpt-", "codex-"].iter().any(|start| name.starts_with(start))
     }
 
+    /// Whether the request leaves its tier to settings that are not in it. A model of OpenAI's own is given
+    /// the default one; others need not know the field.
+    #[must_use]
+    pub fn leaves_tier_open(&self) -> bool {
+        self.found.asked_tier().is_none() && !Request::is_openai(&self.model)
+    }
+
     /// Top-level fields, and kinds of content, that this version does not know.
     #[must_use]
     pub fn unknown_fields(&self) -> &[String] {
