@@ -189,6 +189,16 @@ fn an_answer_that_is_recorded_whole_is_priced_by_its_own_model_and_calls() {
         r#"{{"modelVersion":"gemini-2.5-flash","candidates":{grounded},"usageMetadata":{{"promptTokenCount":1000}}}}"#
     );
     assert_eq!(usd(&format!(r#"{{"response":{response}}}"#)), "0.0353");
+    let events = r#"[{"messageStart":{}},{"messageStop":{"stopReason":"end_turn"}},{"metadata":{"usage":{"inputTokens":1000,"outputTokens":0,"cacheReadInputTokens":1000,"cacheDetails":[{"ttl":"1h","inputTokens":100}],"cacheWriteInputTokens":100}}}]"#;
+    let converse = |events: &str| {
+        usd(&format!(
+            r#"{{"api":"converse","model":"global.anthropic.claude-opus-4-6-v1","events":{events}}}"#
+        ))
+    };
+    assert_eq!(
+        (converse(events), converse(r#"[{"messageStart":{}}]"#)),
+        ("0.0065".to_owned(), "null".to_owned())
+    );
     // Of a stream whose end was recorded without its output, the items come one by one.
     let events = r#"[{"type":"response.output_item.done","item":{"type":"web_search_call"}},{"type":"response.completed","response":{"usage":{"input_tokens":1000,"output_tokens":0}}}]"#;
     assert_eq!(usd(&format!(r#"{{"api":"responses","model":"gpt-6.1-sol","events":{events}}}"#)), "0.012");

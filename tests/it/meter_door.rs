@@ -33,6 +33,11 @@ fn hostile(host: &str, key: &str, good: &str) -> Vec<(&'static str, String, u16)
         ("an escaped path", request("POST /v1/%6dessages", host, key, good), 404),
         ("a doubled slash", request("POST //evil.test/v1/messages", host, key, good), 404),
         ("another method", request("PUT /v1/messages", host, key, good), 404),
+        (
+            "codex's web socket",
+            request("GET /v1/responses", host, &format!("upgrade: websocket\r\n{key}"), ""),
+            426,
+        ),
         ("a web socket", request("GET /v1/messages", host, &format!("upgrade: websocket\r\n{key}"), ""), 426),
         ("deep json", request(post, host, key, &deep), 400),
         ("a key twice", request(post, host, key, &twice), 400),

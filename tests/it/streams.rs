@@ -306,3 +306,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lists_of_models_and_counts_go_through_and_cost_nothing() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 18\r\nconnection: close\r\n\r\n{\"input_tokens\":7}";
+    run(async {
+        let nobody = Provider::start(says(1)).await;
+        let url = saying(answer.to_vec()).await;
+        let meter = start(Config { ways: ways(&url), ..config(&nobody, "1") }).await;
+        for line in [
+            "GET /v1/models",
+            "GET /v1/models/claude-sonnet-5-5",
+            "GET /v1beta/models",
+            "POST /v1/messages/count_tokens?beta=true",
+            "POST /v1/responses/input_tokens",
+            "POST /openai/v1/responses/input_tokens",
+            "POST /v1beta/models/gemini-3.8-flash:countTokens",
+        ] {
+            let got = Client::of(&meter).at(line).post("{}").await;
+            assert_eq!((got.status, got.body.as_str()), (200, r#"{"input_tokens":7}"#), "{line}");
+            assert!(got.head.contains("x-tollgate: forwarded"), "{line}: {}", got.head);
+        }
+        let totals = meter.drain(Duration::from_secs(2)).await;
+        assert_eq!((totals.settled, totals.requests), (Usd::ZERO, 0));
+    });
+}

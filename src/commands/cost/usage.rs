@@ -30,7 +30,7 @@ pub(super) fn usage(item: &Item) -> Result<(Api, Usage), String> {
         Api::Converse => {
             let terms = Terms { region: item.region(), ..Terms::default() };
             let hour = marks_lifetime(&item.request_context, "1h");
-            converse::usage(&model, given(item)?, hour, terms).map_err(|error| error.to_string())
+            converse::usage(&model, converse_usage(item)?, hour, terms).map_err(|error| error.to_string())
         }
     };
     Ok((api, usage?))
@@ -85,6 +85,14 @@ fn named_model(item: &Item, api: Api) -> Option<&str> {
         Api::Gemini => event["modelVersion"].as_str(),
         Api::Converse => None,
     })
+}
+
+/// A stream of Converse says its usage in its last event, among what it calls metadata.
+fn converse_usage(item: &Item) -> Result<&Value, String> {
+    let Some(events) = &item.events else { return given(item) };
+    let mut told = events.iter().rev().map(|event| &event["metadata"]["usage"]);
+    let usage = told.find(|usage| !usage.is_null());
+    usage.ok_or_else(|| "the stream broke off before its usage".to_owned())
 }
 
 fn given(item: &Item) -> Result<&Value, String> {
