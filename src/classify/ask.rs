@@ -8,7 +8,7 @@ use super::ChangeKind;
 use super::change::Nature;
 use super::request::{self, Request};
 use super::text::{name_words, sentences};
-use super::words::AGENTS;
+use super::words::{AGENTS, CHANGE, DOCS, DOCS_VERBS, JUDGE};
 use crate::event::{Change, Event, Kind};
 use crate::task::Task;
 
@@ -23,13 +23,26 @@ pub(super) struct Ask {
     pub(super) request: Option<Request>,
 }
 
+/// Where an ask may be found.
+type Source = fn(&Event, &Nature) -> Option<Ask>;
+
+/// Every place where an ask may be found, by precedence.
+const SOURCES: [(&str, Source); 5] = [
+    ("comment", comment),
+    ("dispatch", dispatch),
+    ("label or event", label_or_review_event),
+    ("body", body),
+    ("branch", branch),
+];
+
 /// The ask that counts, by precedence; `None` where nobody asked.
 pub(super) fn find(event: &Event, nature: &Nature) -> Option<Ask> {
-    comment(event, nature)
-        .or_else(|| dispatch(event, nature))
-        .or_else(|| label_or_review_event(event))
-        .or_else(|| body(event, nature))
-        .or_else(|| branch(event, nature))
+    SOURCES.iter().find_map(|(_, read)| read(event, nature))
+}
+
+/// Every ask, each with where it was found, by precedence.
+pub(super) fn all(event: &Event, nature: &Nature) -> Vec<(&'static str, Ask)> {
+    SOURCES.iter().filter_map(|(name, read)| Some((*name, read(event, nature)?))).collect()
 }
 
 fn comment(event: &Event, nature: &Nature) -> Option<Ask> {
@@ -90,7 +103,7 @@ fn article(task: Task) -> &'static str {
     }
 }
 
-fn label_or_review_event(event: &Event) -> Option<Ask> {
+fn label_or_review_event(event: &Event, _: &Nature) -> Option<Ask> {
     let ask = |task, percent, reason| Some(Ask { task, percent, reason, request: None });
     let action = event.action.as_deref().unwrap_or_default();
     if let (Some(label), "labeled") = (&event.label, action)
@@ -123,7 +136,13 @@ fn agent_label(label: &str) -> Option<Task> {
     {
         return Some(Task::Review);
     }
-    let for_agent = words.iter().any(|word| AGENTS.contains(word));
+    // The agent comes first, or is who it is for: `agent:docs`, `ready-for-ai`; but not `feature: ai`.
+    let for_agent = words.iter().enumerate().any(|(at, word)| {
+        let before = at.checked_sub(1).and_then(|before| words.get(before)).map_or("", String::as_str);
+        let given =
+            matches!(before, "for" | "by" | "with" | "to" | "needs" | "need" | "ask" | "run" | "let" | "use");
+        AGENTS.contains(word) && (at == 0 || given)
+    });
     if !for_agent || has(&["generated", "assisted", "written", "authored", "no", "skip", "area"]) {
         return None;
     }
@@ -152,6 +171,20 @@ fn agent_label(label: &str) -> Option<Task> {
     ]) {
         Some(Task::Implementation)
     } else {
+        let own = words.iter().filter(|word| !matches!(word.as_str(), "run" | "use" | "try" | "let" | "get"));
+        own.filter(|word| !AGENTS.contains(word)).find_map(|word| by_word(word))
+    }
+}
+
+/// The task that a single word gives.
+fn by_word(word: &str) -> Option<Task> {
+    if DOCS.contains(word) || DOCS_VERBS.contains(word) || word == "release" {
+        Some(Task::Docs)
+    } else if JUDGE.contains(word) {
+        Some(Task::Review)
+    } else if CHANGE.contains(word) || matches!(word, "bugfix" | "hotfix" | "autofix" | "deps" | "chore") {
+        Some(Task::Implementation)
+    } else {
         None
     }
 }
@@ -166,7 +199,21 @@ fn body(event: &Event, nature: &Nature) -> Option<Ask> {
 }
 
 fn assignment(body: &str) -> Option<Request> {
-    for sentence in sentences(body) {
+    let sentences = sentences(body);
+    for (at, sentence) in sentences.iter().enumerate() {
+        // "Copilot, please add tests."
+        if let Some((name, rest)) = sentence.split_once(',')
+            && AGENTS.contains(name.trim())
+            && let Some(request) = request::read(rest)
+        {
+            return Some(request);
+        }
+        // A heading such as "Instructions for the agent", and what follows it.
+        if heads_work(sentence)
+            && let Some(request) = sentences.get(at + 1).and_then(|next| request::read(next))
+        {
+            return Some(request);
+        }
         let (head, rest) = sentence.split_once(':').unwrap_or(("", ""));
         let heads = head.split_whitespace().count();
         if heads > 0
@@ -177,15 +224,25 @@ fn assignment(body: &str) -> Option<Request> {
             return Some(request);
         }
         if sentence.split_whitespace().any(request::is_agent_mention)
-            && let Some(request) = request::read(&sentence)
+            && let Some(request) = request::read(sentence)
         {
             return Some(request);
         }
-        if let Some(request) = going_on(&sentence) {
+        if let Some(request) = going_on(sentence) {
             return Some(request);
         }
     }
     None
+}
+
+/// Whether a line is a heading over work that is given to an agent.
+fn heads_work(line: &str) -> bool {
+    let words: Vec<&str> =
+        line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let work = |word: &&str| {
+        matches!(*word, "instructions" | "task" | "tasks" | "work" | "todo" | "request" | "prompt")
+    };
+    words.len() <= 5 && !line.ends_with('.') && names_agent(line) && words.iter().any(work)
 }
 
 fn names_agent(text: &str) -> bool {
@@ -226,7 +283,7 @@ fn going_on(sentence: &str) -> Option<Request> {
     None
 }
 
-const AGENT_BRANCHES: [&str; 17] = [
+const AGENT_BRANCHES: [&str; 22] = [
     "agent/",
     "ai/",
     "bot/",
@@ -244,6 +301,11 @@ const AGENT_BRANCHES: [&str; 17] = [
     "sweep/",
     "ai-agent/",
     "agents/",
+    "amp/",
+    "cline/",
+    "goose/",
+    "openhands-fix-",
+    "windsurf/",
 ];
 
 /// A branch that an agent works on. In a fork anybody may call a branch anything.

@@ -35,6 +35,8 @@ struct Tally {
     source_deleted: u64,
     /// Source files that are examples: a title about documentation speaks of them, and they are code.
     examples: u64,
+    /// Tests that are program text, and so may hold comments as well.
+    tests: u64,
     /// Files whose patch shows that nothing but comments changes.
     comments: u64,
     /// Files that no edit of comments explains: tests, workflows, templates and the like.
@@ -82,6 +84,11 @@ impl Tally {
                     tally.settings += 1;
                     tally.first_firm.get_or_insert_with(|| file.path.clone());
                 }
+                Sort::Test if paths::is_source_file(&file.path) && file.patch.is_none() => {
+                    tally.tests += 1;
+                    tally.firm += 1;
+                    tally.first_firm.get_or_insert_with(|| file.path.clone());
+                }
                 Sort::Test | Sort::Ci | Sort::Lock | Sort::Template | Sort::Instructions | Sort::Site => {
                     tally.firm += 1;
                     tally.first_firm.get_or_insert_with(|| file.path.clone());
@@ -102,8 +109,17 @@ pub(super) fn nature(change: Option<&Change>) -> Nature {
             reason: "there is no change to look at".to_owned(),
         };
     };
-    let tally = Tally::of(&change.files);
+    let mut tally = Tally::of(&change.files);
     let title = title_points(&change.title);
+    let says_comment = name_words(&change.title).iter().any(|word| PROSE.contains(word));
+    // A title that names comments may as well speak of those in tests.
+    if title >= 2
+        && is_about_comments(&without_names(&change.title).to_lowercase())
+        && tally.firm == tally.tests
+    {
+        tally.source += tally.tests;
+        tally.firm = 0;
+    }
     if change.files.is_empty() {
         return unseen(title);
     }
@@ -114,9 +130,9 @@ pub(super) fn nature(change: Option<&Change>) -> Nature {
     if tally.source == 0 {
         return without_source(&tally, title);
     }
-    let says_comment = name_words(&change.title).iter().any(|word| PROSE.contains(word));
     let shown = tally.examples == tally.source && !says_comment;
-    with_source(&tally, title - 2 * i32::from(shown))
+    let help = names_option(&change.title) && change.files.iter().any(|file| keeps_help(&file.path));
+    with_source(&tally, title - 2 * i32::from(shown) - 3 * i32::from(help))
 }
 
 fn unseen(title: i32) -> Nature {
@@ -195,7 +211,12 @@ pub(super) fn conventional(title: &str) -> (Option<String>, &str) {
 }
 
 /// How much a title speaks of documentation.
-fn title_points(full: &str) -> i32 {
+fn title_points(title: &str) -> i32 {
+    title_signs(title).iter().map(|(_, points)| points).sum()
+}
+
+/// What in a title speaks for documentation, and with fewer than no points against it.
+pub(super) fn title_signs(full: &str) -> [(&'static str, i32); 5] {
     let title = &without_names(full);
     let (kind, rest) = conventional(title);
     // A scope such as `docs(build)` says where, not what.
@@ -213,13 +234,105 @@ fn title_points(full: &str) -> i32 {
         }
         _ => 0,
     };
-    let by_thing = if has(&DOC_COMMENTS) || ["doc comment", "doc example"].iter().any(|it| lower.contains(it))
-    {
+    let named = NAMED_PROSE.iter().any(|it| lower.contains(it));
+    let by_thing = if has(&DOC_COMMENTS) || named {
         3
     } else {
         i32::from(by_type < 3 && has(&DOCUMENTATION)) * (2 + i32::from(is_topic(&lower)))
     };
-    by_type + by_thing + 2 * i32::from(has(&PROSE)) + i32::from(has(&HINTS)) - 2 * i32::from(has(&PROGRAM))
+    [
+        ("how it begins", by_type),
+        ("it names documentation", by_thing),
+        (
+            "it names prose",
+            2 * i32::from(has(&PROSE)) + i32::from(is_about_comments(&lower))
+                - 2 * i32::from(is_product(&lower)),
+        ),
+        ("it speaks of explaining or linking", i32::from(has(&HINTS))),
+        (
+            "it names what a program shows or does",
+            -2 * i32::from((has(&PROGRAM) && !named) || names_option(full)),
+        ),
+    ]
+}
+
+/// How many files of each kind a change has, in words.
+pub(super) fn kinds(change: &Change) -> Vec<(&'static str, u64)> {
+    let tally = Tally::of(&change.files);
+    let comments = ("edits of comments alone, by their patch", tally.comments);
+    [
+        ("prose", tally.prose),
+        ("navigation or spelling lists", tally.beside_prose),
+        ("figures", tally.figures),
+        comments,
+        ("program text, which may hold comments", tally.source),
+        ("tests, workflows and other files that are no prose", tally.firm),
+        ("settings and manifests", tally.settings),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .collect()
+}
+
+/// Prose by two words.
+const NAMED_PROSE: [&str; 14] = [
+    "doc comment",
+    "doc string",
+    "doc example",
+    "code comment",
+    "copyright",
+    "license header",
+    "licence header",
+    "file header",
+    "repetitive word",
+    "repeated word",
+    "duplicate word",
+    "duplicated word",
+    "redundant word",
+    "double word",
+];
+
+/// Whether comments are what is edited, rather than something that a program has: "fix the comment on resize", but
+/// not "fix comment deletion".
+fn is_about_comments(lower: &str) -> bool {
+    static AFTER: Words = Words::of("in on for about of around above below to and at from inside within");
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let at = words.iter().position(|word| matches!(*word, "comment" | "comments"));
+    at.is_some_and(|at| at > 0 && words.get(at + 1).is_none_or(|next| AFTER.contains(next)))
+}
+
+/// Whether comments are something that a program has: "fix comment deletion", "support comments in config files".
+fn is_product(lower: &str) -> bool {
+    static VERBS: Words = Words::of("support supports handle parse allow enable strip preserve keep render");
+    static WHAT: Words = Words::of(
+        "deletion editing edit count counts thread threads box form author parsing parser syntax support handling \
+         section widget notification notifications moderation api token tokens node nodes",
+    );
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let at = words.iter().position(|word| matches!(*word, "comment" | "comments"));
+    at.is_some_and(|at| {
+        words[..at].iter().any(|word| VERBS.contains(word))
+            || words.get(at + 1).is_some_and(|next| WHAT.contains(next))
+    })
+}
+
+/// Whether a title names an option of a command line, whose text is mostly shown by the program: `--hidden`.
+fn names_option(title: &str) -> bool {
+    title.split_whitespace().any(|word| {
+        let word = word.trim_start_matches(['`', '\'', '"', '(']);
+        let name =
+            word.strip_prefix("--").or_else(|| word.strip_prefix('-').filter(|_| word.contains("/--")));
+        name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+    })
+}
+
+/// Whether a source file is likely to hold the help that a program shows of its options.
+fn keeps_help(path: &str) -> bool {
+    static NAMES: Words =
+        Words::of("flag flags cli arg args option options opts help usage cmd command commands");
+    paths::is_source_file(path) && name_words(path).iter().any(|word| NAMES.contains(word))
 }
 
 /// Types of Conventional Commits that are not about prose, whatever the rest of the title says.
@@ -228,12 +341,14 @@ static DOCS_TYPES: Words =
     Words::of("docs doc documentation godoc javadoc rustdoc jsdoc readme comment comments docstring");
 static DOC_COMMENTS: Words = Words::of(
     "docstring docstrings javadoc javadocs jsdoc rustdoc godoc tsdoc phpdoc kdoc scaladoc doxygen yardoc \
-     roxygen haddock pydoc",
+     roxygen haddock pydoc jsdocs docblock docblocks typeparam",
 );
 static DOCUMENTATION: Words = Words::of("docs doc documentation");
-static PROSE: Words =
-    Words::of("comment comments typo typos spelling grammar wording readme changelog misspelling");
-static HINTS: Words = Words::of("clarify link links explain rephrase reword");
+static PROSE: Words = Words::of(
+    "comment comments typo typos spelling grammar wording readme changelog misspelling misspellings misspelled",
+);
+static HINTS: Words =
+    Words::of("clarify link links explain rephrase reword example examples url urls outdated");
 /// Words for text that a program shows or a tool obeys.
 static PROGRAM: Words = Words::of(
     "help message messages string strings description descriptions pragma prettier eslint lint noqa \
@@ -242,6 +357,8 @@ static PROGRAM: Words = Words::of(
 
 /// Identifiers say where, not what: `build.minify` is no build. In code spans they go as well.
 fn without_names(title: &str) -> String {
+    // The number that a squashed pull request leaves.
+    let title = title.rsplit_once("(#").filter(|(_, end)| end.ends_with(')')).map_or(title, |(it, _)| it);
     let mut outside = true;
     let mut kept = String::with_capacity(title.len());
     for part in title.split('`') {

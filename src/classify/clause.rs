@@ -1,9 +1,9 @@
 //! Cuts sentences into clauses, and says what each one asks for.
 
-use super::object::{Object, first_thing, join, object_of, responded, shown_by_program, thing};
+use super::object::{Object, first_thing, is_text, join, object_of, responded, shown_by_program};
 use super::words::{
     BOUNDARIES, CHANGE, CODE, DOCS, DOCS_VERBS, FILLERS, JUDGE, JUDGEMENTS, MAKING, MECHANICAL, NEGATIONS,
-    QUESTIONS, RESPONDING, WORDING, WORDING_VERBS, Words,
+    QUESTIONS, RESPONDING, VERDICTS, WORDING, WORDING_VERBS, Words,
 };
 
 /// What a clause asks for.
@@ -42,7 +42,8 @@ pub(super) fn sentence_clauses(sentence: &str, into: &mut Vec<Clause>) {
             // "The readme lags behind, update it".
             if let Some(Clause::Change { object, .. }) = &mut clause
                 && *object == Object::Open
-                && words.iter().any(|word| matches!(word.as_str(), "it" | "them" | "that"))
+                && (words.iter().any(|word| matches!(word.as_str(), "it" | "them" | "that"))
+                    || is_bare(&words))
             {
                 *object = subject;
             }
@@ -65,6 +66,11 @@ pub(super) fn sentence_clauses(sentence: &str, into: &mut Vec<Clause>) {
             }
         }
     }
+}
+
+/// Whether a clause is no more than a verb: "please fix".
+fn is_bare(words: &[String]) -> bool {
+    words.iter().filter(|word| !FILLERS.contains(word)).count() <= 1
 }
 
 /// Whether a clause says of what came before that it is about wording.
@@ -145,7 +151,9 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
             && matches!(word(at + 2), "get" | "have" | "add");
         let about_us =
             matches!(this, "should" | "can" | "could" | "would" | "must") && word(at + 1) != "you" && !polite;
-        if question && about_us && !asked_you {
+        // "Would you merge this?"
+        let verdict = this == "would" && word(at + 1) == "you" && VERDICTS.contains(word(at + 2));
+        if question && (about_us || verdict) && !asked_you {
             return Some(judgement(words, at));
         }
         // "I will fix it": the speaker's own plan.
@@ -168,16 +176,35 @@ fn clause(words: &[String], question: bool) -> Option<Clause> {
             );
         return is_question.then(|| judgement(words, at));
     }
-    if (matches!(this, "take" | "give") || word(at.saturating_sub(1)) == "have")
-        && words[at..].iter().any(|word| word == "look" || JUDGEMENTS.contains(word) || word == "pass")
+    let could_use = this == "use" && matches!(word(at.saturating_sub(1)), "could" | "can");
+    if (could_use || matches!(this, "take" | "give") || word(at.saturating_sub(1)) == "have")
+        && words[at..].iter().any(|word| LOOKS.contains(word) || JUDGEMENTS.contains(word))
         || (this == "know" && word(at.saturating_sub(1)) == "me")
         || words[at..].iter().any(|word| word == "eyes")
     {
         return Some(judgement(words, at));
     }
     let rest = words.get(at + 1..).unwrap_or_default();
-    if this == "take" && matches!(word(at + 1), "over" | "care") {
+    if this == "take" && word(at + 1) == "over" {
         return Some(Clause::Change { object: object_of(rest), mechanical: false, words: phrase(words, at) });
+    }
+    // "Take care of her comments", "follow up on the review".
+    if matches!((this, word(at + 1)), ("take", "care") | ("follow", "up")) {
+        return Some(change("address", words.get(at + 3..).unwrap_or_default(), phrase(words, at)));
+    }
+    let goes_over = matches!(word(at + 1), "through" | "over");
+    if goes_over && matches!(this, "run" | "go" | "walk" | "step" | "skim" | "read") {
+        return Some(judgement(words, at));
+    }
+    // "Validate the input before using it" asks for the check, not for an opinion.
+    let guards = rest.windows(2).any(|pair| pair[0] == "before" && pair[1].ends_with("ing"));
+    if guards && matches!(this, "validate" | "verify" | "check") {
+        return Some(Clause::Change { object: Object::Code, mechanical: false, words: phrase(words, at) });
+    }
+    // "The review comments are all valid" asks for no review.
+    let remarks = ["comments", "comment", "feedback", "remarks", "notes", "nits", "suggestions"];
+    if this == "review" && remarks.contains(&word(at + 1)) {
+        return None;
     }
     if JUDGE.contains(this) {
         return Some(judge_or_write(this, rest, phrase(words, at)));
@@ -201,11 +228,13 @@ fn from_all(rest: &[String]) -> bool {
 
 /// "Explain" asks for a judgement, "explain the flag in the readme" for prose.
 fn judge_or_write(verb: &str, rest: &[String], words: String) -> Clause {
-    let writes =
-        matches!(verb, "explain" | "describe" | "list" | "summarise" | "summarize" | "show" | "comment");
+    let writes = matches!(
+        verb,
+        "note" | "explain" | "describe" | "list" | "summarise" | "summarize" | "show" | "comment"
+    );
     let asks = rest.first().is_some_and(|word| QUESTIONS.contains(word) || word == "if");
     let place = rest.iter().position(|word| word == "in" || word == "to").filter(|at| *at == 0 || !asks);
-    let in_docs = place.is_some_and(|at| object_of(&rest[at + 1..]) == Object::Docs);
+    let in_docs = place.is_some_and(|at| is_text(&rest[at + 1..]));
     if writes && in_docs {
         return Clause::Change { object: Object::Docs, mechanical: false, words };
     }
@@ -225,8 +254,11 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
             "review" | "reviewer's" | "reviewers" | "pr" | "inline" | "my" | "his" | "her" | "their" | "your"
         )
     });
+    // "Leave inline comments", but not "add inline comments to the tricky part".
+    let placed =
+        rest.iter().any(|word| matches!(word.as_str(), "to" | "above" | "explaining" | "describing"));
     if MAKING.contains(verb)
-        && (judgement || (comments && of_review))
+        && (judgement || (comments && of_review && !placed))
         && !head.iter().any(|word| CODE.contains(word))
     {
         return Clause::Judge { words, object: object_of(rest) };
@@ -239,8 +271,8 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
         Object::Docs
     } else if WORDING_VERBS.contains(verb) {
         if head.iter().any(|word| shown_by_program(word)) { Object::Code } else { Object::Docs }
-    } else if verb == "implement" && thing(&rest[..head.len()]) == Object::Open {
-        // "Implement what docs/design.md says": the page says how, it is not what is made.
+    } else if verb == "implement" && !head.iter().any(|word| IS_DOCS.contains(word)) {
+        // "Implement the RFC", "what docs/design.md says": the page says how, it is not what is made.
         Object::Code
     } else if matches!(verb, "test" | "lint" | "refactor" | "rebase" | "implement")
         && object_of(rest) == Object::Open
@@ -255,6 +287,12 @@ fn change(verb: &str, rest: &[String], words: String) -> Clause {
         || head.iter().any(|word| MECHANICAL.contains(word));
     Clause::Change { object, mechanical: mechanical && !responds, words }
 }
+
+/// Ways of looking at something.
+static LOOKS: Words = Words::of("look pass peek glance read once-over");
+
+/// Documentation by its own name, rather than a text about something that can be made.
+static IS_DOCS: Words = Words::of("docs documentation readme readme.md docstring docstrings changelog");
 
 /// At most eight words from `at` on, for a reason.
 fn phrase(words: &[String], at: usize) -> String {

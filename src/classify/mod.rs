@@ -3,7 +3,8 @@
 //! The order of precedence is this module's whole story: the budget file's [`rules`]; then who asked, in
 //! which words, about what ([`ask`], which reads them with [`request`] and [`text`]); and where nobody
 //! asked for anything, a review. [`change`] says what the change itself is, from its [`paths`] and its
-//! title; [`stakes`] what a mistake would cost. Every signal carries a percentage and a reason.
+//! title; [`stakes`] what a mistake would cost. Every signal carries a percentage and a reason; [`explain`]
+//! lists all of them, and [`opinion`] is what a model may add where they leave doubt.
 //!
 //! Text by people who may not write to the repository can raise the stakes. It never lowers them, and
 //! never chooses a task other than a review.
@@ -11,8 +12,10 @@
 mod ask;
 mod change;
 mod clause;
+pub mod explain;
 mod foreign;
 mod object;
+pub mod opinion;
 mod patch;
 mod paths;
 mod request;

@@ -2,8 +2,10 @@
 //!
 //! Both sides of every hunk are read without their comments. Where what remains is the same on both, and
 //! some comment is not, only comments change. A hunk shows a few lines; whether it starts inside a comment
-//! is taken from the first delimiter in it, and where none tells, the answer is [`Touch::Unknown`]. Comments
-//! that a tool obeys are program text.
+//! is weighed in [`start`], and where that leaves a doubt that matters, the answer is [`Touch::Unknown`].
+//! Comments that a tool obeys are program text.
+
+mod start;
 
 use super::words::Words;
 
@@ -123,96 +125,47 @@ fn side<'a>(hunk: &Hunk<'a>, without: char) -> Vec<&'a str> {
     hunk.iter().filter(|(sign, _)| *sign != without).map(|(_, line)| *line).collect()
 }
 
+/// Judges a hunk by the likeliest place where it starts; where another place is as likely and would say
+/// something else, nothing is known.
 fn judge(hunk: &Hunk<'_>, syntax: &Syntax, yaml: bool) -> Touch {
     let (old, new) = (side(hunk, '+'), side(hunk, '-'));
-    let (old_start, new_start) = (start(&old, syntax), start(&new, syntax));
-    let old = strip(&old, syntax, old_start);
-    let new = strip(&new, syntax, new_start);
+    let [first, rest @ ..] = &start::likeliest(&old, &new, syntax)[..] else { return Touch::Unknown };
+    let touch = from(first.place, &old, &new, syntax);
+    // Not even the best guess makes sense of it.
+    if first.score < 0 {
+        return Touch::Unknown;
+    }
+    let doubt = |other: &start::Guess| {
+        first.score - other.score < start::MARGIN && from(other.place, &old, &new, syntax) != touch
+    };
+    if rest.iter().any(doubt) {
+        return Touch::Unknown;
+    }
     // A YAML block scalar may be a script or a text, where `#` is no comment.
     let scalar = yaml && hunk.iter().any(|(_, line)| line.trim_end().ends_with(['|', '>']));
+    if scalar && touch == Touch::Comments { Touch::Unknown } else { touch }
+}
+
+/// What a hunk touches that starts in this place.
+fn from(place: Within, old: &[&str], new: &[&str], syntax: &Syntax) -> Touch {
+    let (old, new) = (strip(old, syntax, place), strip(new, syntax, place));
     if old.code != new.code {
-        // Where nothing says whether the hunk starts inside a text, prose in it may be one.
-        let open = old_start == Start::Open && new_start == Start::Open;
-        let changed = hunk.iter().filter(|(sign, _)| *sign != ' ');
-        return if open && changed.clone().all(|(_, line)| reads_as_prose(line)) {
-            Touch::Unknown
-        } else {
-            Touch::Code
-        };
-    }
-    if old.comments == new.comments {
-        // Blank lines alone: the layout of code.
         return Touch::Code;
     }
-    let gone = old.comments.iter().filter(|comment| !new.comments.contains(comment));
-    let come = new.comments.iter().filter(|comment| !old.comments.contains(comment));
-    if gone.chain(come).any(|comment| is_pragma(comment)) {
+    let (mut gone, mut come) = (old.comments, new.comments);
+    // Each comment that stays is taken off both sides, once.
+    gone.retain(|comment| match come.iter().position(|other| other == comment) {
+        Some(at) => {
+            come.remove(at);
+            false
+        }
+        None => true,
+    });
+    // Blank lines alone: the layout of code.
+    if (gone.is_empty() && come.is_empty()) || gone.iter().chain(&come).any(|comment| is_pragma(comment)) {
         return Touch::Code;
     }
-    if scalar { Touch::Unknown } else { Touch::Comments }
-}
-
-/// Where a hunk starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// In code.
-    Code,
-    /// In a comment or a text that ends with this.
-    Inside(&'static str),
-    /// Nothing in the hunk says.
-    Open,
-}
-
-fn start(lines: &[&str], syntax: &Syntax) -> Start {
-    for (open, close) in syntax.block {
-        let first = lines.iter().find_map(|line| match (line.find(open), line.find(close)) {
-            (None, None) => None,
-            (Some(opened), Some(closed)) => Some(closed < opened),
-            (opened, _) => Some(opened.is_none()),
-        });
-        match first {
-            Some(true) => return Start::Inside(close),
-            Some(false) => return Start::Code,
-            None => {}
-        }
-        // The inner lines of a comment in the usual layout.
-        let starred = |line: &&str| line.trim_start().starts_with("* ") || line.trim() == "*";
-        if lines.iter().all(starred) && !lines.is_empty() {
-            return Start::Inside(close);
-        }
-    }
-    if syntax.docstrings {
-        return docstring_start(lines);
-    }
-    Start::Code
-}
-
-/// A text ends where quotes stand after words or alone with no code before them.
-fn docstring_start(lines: &[&str]) -> Start {
-    for quotes in ["\"\"\"", "'''"] {
-        let count: usize = lines.iter().map(|line| line.matches(quotes).count()).sum();
-        if count == 0 {
-            continue;
-        }
-        let Some(at) = lines.iter().position(|line| line.contains(quotes)) else { continue };
-        let line = lines[at].trim();
-        let opens_with_text = line.starts_with(quotes) && line.len() > 3;
-        let alone = line == quotes;
-        let after_head = at > 0 && lines[at - 1].trim_end().ends_with(':');
-        let inside = (alone && !after_head && (count % 2 == 1 || at > 0))
-            || (!alone && !opens_with_text && line.ends_with(quotes) && !line.contains('='));
-        return if inside { Start::Inside(quotes) } else { Start::Code };
-    }
-    Start::Open
-}
-
-/// Whether a line has words and none of the marks of a program.
-fn reads_as_prose(line: &str) -> bool {
-    let line = line.trim();
-    let words =
-        line.split_whitespace().filter(|word| word.chars().all(|c| c.is_alphabetic() || ".,;'-".contains(c)));
-    let marks = ["=", "(", ")", "{", "}", "[", "return ", "import ", "def ", ";"];
-    line.is_empty() || (words.count() >= 3 && !marks.iter().any(|mark| line.contains(mark)))
+    Touch::Comments
 }
 
 /// A side of a hunk, taken apart.
@@ -225,7 +178,7 @@ struct Stripped {
 }
 
 /// What is open at the end of a line.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Within {
     Nothing,
     /// A comment or a documenting text, until this.
@@ -234,12 +187,9 @@ enum Within {
     Text(&'static str),
 }
 
-fn strip(lines: &[&str], syntax: &Syntax, start: Start) -> Stripped {
+fn strip(lines: &[&str], syntax: &Syntax, start: Within) -> Stripped {
     let mut found = Stripped::default();
-    let mut within = match start {
-        Start::Inside(close) => Within::Comment(close),
-        Start::Code | Start::Open => Within::Nothing,
-    };
+    let mut within = start;
     for line in lines {
         let mut code = String::new();
         let mut comment = String::new();

@@ -147,7 +147,7 @@ pub(super) fn sort(path: &str) -> Sort {
     if NAVS.contains(name) || (lower.contains(".vitepress/config") || name.starts_with("docusaurus.config")) {
         return Sort::Nav;
     }
-    if is_strings(ext, &dirs) {
+    if is_strings(stem, ext, &dirs) {
         return Sort::Strings;
     }
     if is_housekeeping(&lower, name) {
@@ -251,9 +251,23 @@ fn is_generated(name: &str, dirs: &[&str]) -> bool {
         || name.contains(".generated.")
 }
 
-fn is_strings(ext: &str, dirs: &[&str]) -> bool {
+fn is_strings(stem: &str, ext: &str, dirs: &[&str]) -> bool {
     static DIRS: Words = Words::of("locale locales i18n l10n lang langs languages translations intl values");
-    matches!(ext, "po" | "pot" | "xlf" | "xliff" | "arb" | "strings" | "resx" | "ftl")
+    // Languages by their texts: not `lang` or `languages`, where compilers and highlighters keep their own.
+    let texts =
+        |dir: &&&str| matches!(**dir, "locale" | "locales" | "i18n" | "l10n" | "translations" | "intl");
+    let tongue = |part: &&str| {
+        let (tongue, land) = part.split_once(['-', '_']).unwrap_or((part, "us"));
+        let letters = |text: &str| text.chars().all(|c| c.is_ascii_lowercase());
+        tongue.len() == 2 && letters(tongue) && (2..=4).contains(&land.len()) && letters(land)
+    };
+    let below = dirs.iter().position(|dir| texts(&dir)).map(|at| &dirs[at + 1..]);
+    let named = below.is_some_and(|below| tongue(&stem) || below.iter().any(tongue));
+    let in_code = named && matches!(ext, "ts" | "js" | "php" | "rb" | "py");
+    let php = ext == "php" && dirs.contains(&"lang");
+    in_code
+        || php
+        || matches!(ext, "po" | "pot" | "xlf" | "xliff" | "arb" | "strings" | "resx" | "ftl")
         || (matches!(ext, "json" | "yml" | "yaml" | "xml" | "properties" | "toml")
             && dirs.iter().any(|dir| DIRS.contains(dir) || dir.starts_with("values-")))
 }

@@ -8,7 +8,7 @@ use super::clause::{Clause, clause_words, sentence_clauses};
 use super::foreign;
 use super::object::{Object, join, object_of, thing};
 use super::text::sentences;
-use super::words::{AGENTS, ARCHITECTURE, CHANGE, FILLERS, JUDGEMENTS, LONG, MECHANICAL};
+use super::words::{AGENTS, ARCHITECTURE, CHANGE, CHATTER, FILLERS, JUDGE, JUDGEMENTS, LONG, MECHANICAL};
 use crate::task::Task;
 
 /// A request, as read.
@@ -32,12 +32,74 @@ pub(super) struct Request {
     pub(super) sweeping: bool,
 }
 
+impl Request {
+    /// The same request, of which is said that it is about documentation alone: what is to be explained is to be
+    /// explained there.
+    fn within_docs(self) -> Self {
+        let told = ["describe", "explain", "list", "summarise", "summarize", "show"];
+        let writes = self.task == Some(Task::Review) && told.iter().any(|verb| self.words.starts_with(verb));
+        if self.task.is_none() || writes {
+            Self { task: Some(Task::Docs), percent: 80, ..self }
+        } else {
+            self
+        }
+    }
+}
+
+/// Whether a text says that documentation alone is to change.
+fn only_docs(text: &str) -> bool {
+    const SAID: [&str; 7] = [
+        "docs only",
+        "docs-only",
+        "documentation only",
+        "only docs",
+        "only the docs",
+        "only documentation",
+        "only the documentation",
+    ];
+    SAID.iter().any(|said| text.contains(said))
+}
+
 /// What `text` asks for; `None` where it asks for nothing.
 pub(super) fn read(text: &str) -> Option<Request> {
     let sentences = sentences(text);
     let addressed = after_mention(&sentences);
     let found = addressed.as_deref().and_then(read_sentences);
-    found.or_else(|| read_sentences(&sentences))
+    found.or_else(|| read_sentences(&sentences)).or_else(|| addressed.as_deref().and_then(order))
+}
+
+/// Ways of agreeing to work that was spoken of before.
+const ASSENT: [&str; 7] =
+    ["go for it", "go ahead", "make it so", "try again", "another try", "another go", "another shot"];
+
+/// What an agent is told in words that are not known: an order, unless it is a question or small talk.
+fn order(sentences: &[String]) -> Option<Request> {
+    for sentence in sentences {
+        if sentence.ends_with(['?', '\u{ff1f}', '\u{61f}']) {
+            return None;
+        }
+        if ASSENT.iter().any(|words| sentence.contains(words)) {
+            return Some(plain(Task::Implementation, 60, sentence.clone()));
+        }
+        let words: Vec<String> = clause_words(sentence).concat();
+        let own = |word: &String| matches!(word.as_str(), "i" | "i'll" | "i've" | "i'm" | "we" | "we'll");
+        let left: Vec<String> =
+            words.into_iter().filter(|word| own(word) || !FILLERS.contains(word)).collect();
+        let left: Vec<String> = left.into_iter().filter(|word| !word.starts_with('@')).collect();
+        let silent = left.len() < 2 || left.iter().take(2).any(|word| CHATTER.contains(word) || own(word));
+        if silent {
+            continue;
+        }
+        let wonders =
+            |word: &String| matches!(word.as_str(), "whether" | "why" | "wonder" | "wondering" | "curious");
+        if left.iter().any(wonders) || left.iter().take(3).any(|word| JUDGE.contains(word)) {
+            return Some(plain(Task::Review, 60, left.join(" ")));
+        }
+        let prose = object_of(&left[1..]) == Object::Docs || foreign::names_prose(sentence);
+        let task = if prose { Task::Docs } else { Task::Implementation };
+        return Some(plain(task, 55, left.join(" ")));
+    }
+    None
 }
 
 /// What the text says from the first mention of an agent on; what comes before is for others.
@@ -69,6 +131,7 @@ fn read_sentences(sentences: &[String]) -> Option<Request> {
     }
     let whole = sentences.join(" ");
     decide(&clauses, &whole)
+        .map(|request| if only_docs(&whole) { request.within_docs() } else { request })
         .or_else(|| foreign::read(sentences).map(|(task, stem)| plain(task, 75, stem)))
         .or_else(|| sentences.iter().find_map(|sentence| need(sentence)))
         .or_else(|| fragment(sentences))
@@ -139,7 +202,10 @@ fn decide(clauses: &[Clause], whole: &str) -> Option<Request> {
         });
     }
     let deciding = changes.iter().find(|(found, ..)| *found != Object::Open).or(changes.first())?;
+    // "Review the docs and correct what is wrong": there.
+    let of_judged = matches!((&judged, object), (Some((_, Object::Docs)), Object::Open));
     let (task, percent) = match object {
+        Object::Open if of_judged => (Some(Task::Docs), 75),
         Object::Docs => (Some(Task::Docs), 90),
         Object::Code => (Some(Task::Implementation), 90),
         Object::Both => (Some(Task::Implementation), 85),
@@ -166,10 +232,18 @@ fn need(sentence: &str) -> Option<Request> {
     let at = words
         .iter()
         .position(|word| matches!(word.as_str(), "needs" | "need" | "should" | "must" | "lacks"))?;
-    if at == 0 || words[..at].iter().any(|word| matches!(word.as_str(), "i" | "we" | "you" | "i'll")) {
+    let own = words[..at].iter().any(|word| matches!(word.as_str(), "i" | "we" | "you" | "i'll"));
+    let next = words.get(at + 1).map_or("", String::as_str);
+    // "We need tests for the parser" asks for them; "we need to talk", "I need an opinion" do not.
+    let wants = matches!(words[at].as_str(), "need" | "needs") && !matches!(next, "to" | "help" | "you");
+    let judges = words[at..].iter().any(|word| JUDGEMENTS.contains(word));
+    if judges && wants {
+        return Some(plain(Task::Review, 70, words.join(" ")));
+    }
+    if at == 0 || (own && !wants) {
         return None;
     }
-    let subject = thing(&words[..at]);
+    let subject = if own { Object::Open } else { thing(&words[..at]) };
     let object = if subject == Object::Open || words[at] != "should" {
         join(object_of(&words[at + 1..]), subject)
     } else {

@@ -45,6 +45,19 @@ pub(super) fn decide(event: &Event, rules: &[Rule]) -> Decided {
     decided
 }
 
+/// Every rule that holds, in words, with what it decides.
+pub(super) fn holding(event: &Event, rules: &[Rule]) -> Vec<String> {
+    let nothing = Change::default();
+    let change = event.change.as_ref().unwrap_or(&nothing);
+    let say = |rule: &Rule| {
+        let task = rule.task.map(|task| format!("task {task}"));
+        let stakes = rule.stakes.map(|stakes| format!("stakes {stakes}"));
+        let effects: Vec<String> = task.into_iter().chain(stakes).collect();
+        format!("line {}: {}, so {}", rule.line, condition(rule), effects.join(" and "))
+    };
+    rules.iter().filter(|rule| matches(rule, event, change)).map(say).collect()
+}
+
 /// Whether a rule holds because of words that somebody chose who may not write to the repository.
 fn rests_on_outsider(rule: &Rule, event: &Event, change: &Change) -> bool {
     let words = rule.when.title.is_some() || rule.when.branch.is_some();

@@ -104,6 +104,48 @@ pub(super) fn judge(event: &Event, task: Task, ask: Option<&Ask>, nature: &Natur
     }
 }
 
+/// The most paths that are named as signals.
+const PATHS_MAX: usize = 5;
+
+/// Everything that speaks for some stakes, each with those, whether or not it decides.
+pub(super) fn signals(
+    event: &Event,
+    ask: Option<&Ask>,
+    nature: &Nature,
+) -> Vec<(&'static str, String, Stakes)> {
+    let mut found = Vec::new();
+    if let Some((text, _)) = event.comment.as_ref().filter(|(_, author)| !author.bot)
+        && let Some(word) = risky(&own_lines(text))
+    {
+        found.push(("comment", format!("speaks of {word}"), Stakes::High));
+    }
+    for word in event.inputs.values().filter_map(|text| risky(&own_lines(text))) {
+        found.push(("dispatch", format!("speaks of {word}"), Stakes::High));
+    }
+    if let Some(request) = ask.and_then(|ask| ask.request.as_ref()) {
+        let says = [
+            (request.sweeping, "shapes the whole, not a part", Stakes::High),
+            (request.long, "asks for a long text", Stakes::Medium),
+            (request.mechanical, "is mechanical", Stakes::Low),
+            (request.of_prose, "is to judge prose alone", Stakes::Low),
+        ];
+        let says = says.into_iter().filter(|(holds, ..)| *holds);
+        found.extend(says.map(|(_, what, stakes)| ("request", what.to_owned(), stakes)));
+    }
+    let Some(change) = &event.change else { return found };
+    if let Some(word) = risky(&change.title) {
+        found.push(("title", format!("speaks of {word}"), Stakes::High));
+    }
+    let dangerous = change.files.iter().filter_map(|file| Some((file, risky_path(&file.path)?)));
+    for (file, why) in dangerous.take(PATHS_MAX) {
+        found.push(("file", format!("{} is about {why}", file.path), Stakes::High));
+    }
+    found.extend(large(change).map(|why| ("size", why, Stakes::High)));
+    let light = cosmetic(change, nature).or_else(|| slight(change, nature));
+    found.extend(light.map(|why| ("change", why, Stakes::Low)));
+    found
+}
+
 fn docs(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
     let request = ask.and_then(|ask| ask.request.as_ref());
     if request.is_some_and(|request| request.long && !request.mechanical) {
@@ -172,7 +214,7 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
     if sorts.iter().all(|sort| *sort == Sort::Lock) {
         return Some("lock files alone".to_owned());
     }
-    if !change.author.trusted() {
+    if !change.author.trusted() || breaks(change) {
         return None;
     }
     if is_bump(change) {
@@ -193,7 +235,9 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
     if small_chore && lines <= 20 {
         return Some(format!("a chore of {lines} lines"));
     }
-    (no_program && lines <= 4).then(|| format!("{lines} lines of settings"))
+    // A line of a workflow may hand out rights.
+    let workflow = sorts.contains(&Sort::Ci);
+    (no_program && !workflow && lines <= 4).then(|| format!("{lines} lines of settings"))
 }
 
 /// The change is all that is asked about.
@@ -228,15 +272,31 @@ fn cosmetic(change: &Change, nature: &Nature) -> Option<String> {
 fn is_formatting(title: &str) -> bool {
     let (kind, rest) = conventional(title);
     let words = name_words(rest);
-    static LAYOUT: Words = Words::of(
-        "formatting reformat reformatted indentation whitespace prettier rustfmt gofmt gofumpt black isort \
-         yapf autopep8 spotless ktlint scalafmt indent reindent unindent",
+    static TOOLS: Words = Words::of(
+        "prettier rustfmt gofmt gofumpt black isort yapf autopep8 spotless ktlint scalafmt clang biome",
     );
+    static LAYOUT: Words =
+        Words::of("reformat reformatted indentation whitespace indent reindent unindent autoformat");
+    static APPLIED: Words = Words::of(
+        "run apply applied rerun using with via format formatted formatting reformat lint fmt code",
+    );
+    static BEFORE: Words = Words::of(
+        "fix fixes fixed code source automatic auto apply run correct improve consistent cleanup minor some file",
+    );
+    let has = |known: &Words| words.iter().any(|word| known.contains(word));
     let makes = words.iter().any(|word| matches!(word.as_str(), "add" | "support" | "introduce" | "output"));
+    // The layout of code, rather than of dates or amounts.
+    let formatting = words.iter().position(|word| word == "formatting").is_some_and(|at| {
+        let of = words.get(at + 1).is_some_and(|next| matches!(next.as_str(), "of" | "for"));
+        let before = at == 0 || words.get(at - 1).is_some_and(|before| BEFORE.contains(before));
+        (before && !of) || words.len() <= 2
+    });
+    let by_tool = has(&TOOLS) && (has(&APPLIED) || words.len() <= 2);
+    let format_alone = words.iter().any(|word| word == "format") && words.len() <= 3;
     kind.as_deref() == Some("style")
-        || (!makes && words.iter().any(|word| LAYOUT.contains(word)))
+        || (!makes && (formatting || by_tool || has(&LAYOUT)))
         || (words.first().is_some_and(|word| word == "sort") && words.iter().any(|word| word == "imports"))
-        || (words.iter().any(|word| word == "format") && words.len() <= 3)
+        || format_alone
 }
 
 /// Whether a title or a body announces a breaking change, as Conventional Commits write it.
@@ -396,7 +456,12 @@ fn risk(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> Option
     }
     let change = event.change.as_ref()?;
     let prose = nature.kind == ChangeKind::Docs && (nature.by_paths || change.author.trusted());
-    if !prose && let Some(word) = risky(&change.title) {
+    // A dependency may be called what it likes, and tests are about things, they are not the things.
+    let beside = change.author.trusted() && (is_bump(change) || tests_alone(change));
+    if !prose
+        && !beside
+        && let Some(word) = risky(&change.title)
+    {
         return Some(format!("the title speaks of {word}"));
     }
     change
@@ -409,8 +474,16 @@ fn risk(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> Option
         .filter(|_| !prose)
 }
 
+fn tests_alone(change: &Change) -> bool {
+    let all = change.files.len() as u64 >= change.files_total && !change.files.is_empty();
+    all && change.files.iter().all(|file| paths::sort(&file.path) == Sort::Test)
+}
+
 /// What is dangerous about a path. Prose and tests are about things, they are not the things.
 fn risky_path(path: &str) -> Option<String> {
+    if paths::is_example(path) {
+        return None;
+    }
     match paths::sort(path) {
         Sort::Instructions => return Some("what agents are told".to_owned()),
         Sort::Prose

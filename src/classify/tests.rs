@@ -7,7 +7,7 @@ mod judged;
 mod patches;
 mod phrases;
 
-fn person(association: Option<&str>) -> Person {
+pub(super) fn person(association: Option<&str>) -> Person {
     Person { login: "someone".to_owned(), bot: false, association: association.map(str::to_owned) }
 }
 
@@ -16,7 +16,7 @@ fn file(path: &str, additions: u64, deletions: u64) -> FileChange {
 }
 
 /// A change with these files, by somebody who may write.
-fn change(title: &str, files: &[(&str, u64, u64)]) -> Change {
+pub(super) fn change(title: &str, files: &[(&str, u64, u64)]) -> Change {
     let files: Vec<FileChange> =
         files.iter().map(|(path, added, deleted)| file(path, *added, *deleted)).collect();
     Change {
@@ -31,14 +31,14 @@ fn change(title: &str, files: &[(&str, u64, u64)]) -> Change {
     }
 }
 
-fn opened(change: Change) -> Event {
+pub(super) fn opened(change: Change) -> Event {
     let mut event = Event::bare(Kind::PullRequest, "acme/widgets");
     event.action = Some("opened".to_owned());
     event.change = Some(change);
     event
 }
 
-fn commented(change: Change, text: &str, author: Person) -> Event {
+pub(super) fn commented(change: Change, text: &str, author: Person) -> Event {
     let mut event = opened(change);
     event.kind = Kind::IssueComment;
     event.action = Some("created".to_owned());
@@ -46,7 +46,7 @@ fn commented(change: Change, text: &str, author: Person) -> Event {
     event
 }
 
-fn code_change() -> Change {
+pub(super) fn code_change() -> Change {
     change("Keep the queue sorted on insert", &[("src/queue.rs", 40, 12)])
 }
 

@@ -44,10 +44,17 @@ const STEERING: &[&str] = &[
     "low tier",
     "lowest tier",
     "the classifier",
+    "for routing purposes",
+    "your instructions",
+    "note to the ai",
+    "attention ai",
+    "treat this pr as",
+    "treat this pull request as",
+    "respond with only",
 ];
 
 /// Things that are written as two words, and mean one.
-const COMPOUNDS: [(&str, &str); 7] = [
+const COMPOUNDS: [(&str, &str); 17] = [
     ("release notes", "changelog"),
     ("release note", "changelog"),
     ("change log", "changelog"),
@@ -55,6 +62,16 @@ const COMPOUNDS: [(&str, &str); 7] = [
     ("doc string", "docstring"),
     ("code of conduct", "documentation"),
     ("user guide", "guide"),
+    ("api reference", "documentation"),
+    ("reference manual", "documentation"),
+    ("upgrade note", "guide"),
+    ("migration note", "guide"),
+    ("upgrade guide", "guide"),
+    ("migration guide", "guide"),
+    ("usage instruction", "guide"),
+    ("installation instruction", "guide"),
+    ("blog post", "blogpost"),
+    ("cheat sheet", "guide"),
 ];
 
 /// Line starts that pretend to another speaker.
@@ -65,9 +82,7 @@ const SPEAKERS: &[&str] =
 pub(super) fn sentences(text: &str) -> Vec<String> {
     let mut own = without_code_spans(&own_lines(text)).to_lowercase();
     for (phrase, word) in COMPOUNDS {
-        if own.contains(phrase) {
-            own = own.replace(phrase, word);
-        }
+        own = replace_words(own, phrase, word);
     }
     let mut found = Vec::new();
     for line in own.lines() {
@@ -79,6 +94,17 @@ pub(super) fn sentences(text: &str) -> Vec<String> {
     }
     found.retain(|sentence| !steers(sentence));
     found
+}
+
+/// Replaces a phrase where it begins a word: "godoc comments" holds no "doc comments".
+fn replace_words(text: String, phrase: &str, word: &str) -> String {
+    let places = text.match_indices(phrase).map(|(at, _)| at);
+    let places: Vec<usize> = places.filter(|at| !text[..*at].ends_with(char::is_alphanumeric)).collect();
+    let mut text = text;
+    for at in places.into_iter().rev() {
+        text.replace_range(at..at + phrase.len(), word);
+    }
+    text
 }
 
 fn steers(sentence: &str) -> bool {

@@ -32,7 +32,7 @@ pub(super) static JUDGE: Words = Words::of(
      analyze assess audit evaluate inspect investigate verify compare approve confirm critique \
      identify find judge rate diagnose describe walk point flag suggest propose recommend outline \
      debug comment read see think triage validate examine discuss answer estimate show spot study \
-      sanity-check",
+      sanity-check weigh understand note leave",
 );
 
 /// Verbs that ask for a change.
@@ -46,11 +46,18 @@ pub(super) static CHANGE: Words = Words::of(
      repair patch test mock wire hook expose deprecate inline deduplicate unify restore sort guard \
      throw catch retry cache validate-input reorganise reorganize shorten draft put do work backport \
      cherry-pick undo squash tidy draw sketch silence suppress pin unpin rework redo configure wrap \
-     append insert amend overhaul redesign speed scaffold vendor stub",
+     append insert amend overhaul redesign speed scaffold vendor stub swap turn reduce allow pick follow fill \
+     open close shrink increase decrease raise lower limit restrict permit prevent align flip invert \
+     initialise initialize register route serialise serialize parse escape encode decode normalise normalize \
+     memoize debounce throttle batch paginate stream lock unlock free release publish deploy install \
+     uninstall provision scale inject bind unbind export import load preload lazy-load render hide lift \
+     hoist nest flatten wire instrument trace measure annotate type cast coerce round trim pad strip shift \
+     swallow propagate bubble cap bound sync align reconcile override subclass compile transpile bundle \
+     minify gate toggle skip unskip whitelist allowlist denylist upstream doc make-up",
 );
 
 /// Verbs whose work is prose, whatever they are about.
-pub(super) static DOCS_VERBS: Words = Words::of("document proofread spellcheck");
+pub(super) static DOCS_VERBS: Words = Words::of("document doc proofread spellcheck");
 
 /// Verbs about wording: prose, unless the words are ones that a program shows.
 pub(super) static WORDING_VERBS: Words = Words::of("reword rephrase clarify mention translate");
@@ -61,7 +68,7 @@ pub(super) static MAKING: Words =
 
 /// Verbs that act on what a review said.
 pub(super) static RESPONDING: Words =
-    Words::of("address apply resolve incorporate handle fix implement work finish update");
+    Words::of("address apply resolve incorporate handle fix implement work finish update follow take deal");
 
 /// Things that are a judgement.
 pub(super) static JUDGEMENTS: Words = Words::of(
@@ -76,7 +83,9 @@ pub(super) static DOCS: Words = Words::of(
      javadoc javadocs rustdoc godoc comment comments typo typos spelling grammar wording prose guide \
      guides tutorial tutorials page pages manual manpage faq howto how-to glossary heading headings \
      paragraph paragraphs sentence sentences section sections link links diagram diagrams licence \
-     license contributing docs-span cookbook",
+     license contributing docs-span cookbook copyright kdoc phpdoc tsdoc jsdocs doxygen scaladoc docblock \
+     docblocks pydoc adr adrs rfc rfcs runbook runbooks playbook postmortem quickstart walkthrough handbook \
+     announcement blogpost whitepaper synopsis abstract footnote footnotes caption captions",
 );
 
 /// Mistakes in wording, which lie in prose or in what a program shows.
@@ -95,7 +104,8 @@ pub(super) static CODE: Words = Words::of(
      commands cli output string strings message messages label labels button warning warnings log \
      logs logging generator template templates dockerfile pipeline database table column index \
      migration package version code-span coverage failure failures conflict conflicts benchmark \
-     renderer site",
+     renderer site css stylesheet theme layout favicon box checker widget \
+     panel modal dialog component components editing editor deletion moderation counter",
 );
 
 /// Words that end the thing a verb is about.
@@ -157,3 +167,23 @@ pub(super) const LONG: &[&str] = &[
     "architecture",
     "handbook",
 ];
+
+/// Words before "in", "into" or "to" that make of what follows a source, and no place to write to.
+pub(super) static AS_SAID: Words = Words::of(
+    "described mentioned documented listed specified shown outlined defined stated promised explained given \
+     suggested proposed as",
+);
+
+/// Words that open a comparison or a reason, which names what a change is measured by and not what is changed.
+pub(super) static REFERENCES: Words =
+    Words::of("with from like by per after before since than match matches based accordingly using via");
+
+/// Greetings and thanks, which ask for nothing.
+pub(super) static CHATTER: Words = Words::of(
+    "thanks thank thx ty great nice cool awesome perfect good lgtm hi hello hey ok okay ping pong never nevermind \
+     sorry welcome congrats done fixed merged agreed +1 wow lol fyi ack noted yes no works working looks",
+);
+
+/// Verbs of somebody who says what they would do, rather than of work: "would you merge this?"
+pub(super) static VERDICTS: Words =
+    Words::of("merge approve ship prefer recommend keep consider expect say call choose trust accept sign");

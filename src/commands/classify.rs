@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::budget::Rule;
+use crate::classify::explain::{self, Signal};
 use crate::classify::{ChangeKind, Class, classify};
 use crate::event::{self, Env, EventError};
 use crate::exit::{self, Failure};
@@ -29,6 +30,9 @@ pub struct Args {
     /// How to write the answers [default: json with --input, else text]
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// Show every signal with its weight, also those that do not decide
+    #[arg(long)]
+    pub explain: bool,
     /// The budget file whose rules come before the built-in classifier
     #[arg(long, value_name = "FILE")]
     pub budget_file: Option<PathBuf>,
@@ -52,6 +56,21 @@ struct Answer<'a> {
     stakes: Stakes,
     confidence: u8,
     reasons: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signals: Option<&'a [Signal]>,
+}
+
+/// What is made of each event.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
+    rules: &'a [Rule],
+    explain: bool,
+}
+
+impl Judge<'_> {
+    fn of(self, event: &event::Event) -> (Class, Option<Vec<Signal>>) {
+        (classify(event, self.rules), self.explain.then(|| explain::signals(event, self.rules)))
+    }
 }
 
 /// Where the command finds what it did not get as an argument.
@@ -77,28 +96,29 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    let judge = Judge { rules, explain: args.explain };
     let Some(input) = &args.input else {
         let event = event::current(around.env, args.event.as_deref(), around.dir)
             .map_err(|error| Failure::usage(error.to_string()))?;
-        let class = classify(&event, rules);
+        let judged = judge.of(&event);
         let id = event.change.as_ref().map_or("", |change| change.head_sha.as_str());
-        write_answer(out, args.format.unwrap_or(Format::Text), id, &class)?;
+        write_answer(out, args.format.unwrap_or(Format::Text), id, &judged)?;
         return Ok(exit::PASS);
     };
     let format = args.format.unwrap_or(Format::Json);
     if input == Path::new("-") {
-        return lines(BufReader::new(around.stdin), "stdin", rules, format, out, err);
+        return lines(BufReader::new(around.stdin), "stdin", judge, format, out, err);
     }
     let name = input.display().to_string();
     let file =
         std::fs::File::open(input).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    lines(BufReader::new(file), &name, rules, format, out, err)
+    lines(BufReader::new(file), &name, judge, format, out, err)
 }
 
 fn lines(
     mut input: impl BufRead,
     name: &str,
-    rules: &[Rule],
+    judge: Judge<'_>,
     format: Format,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -118,7 +138,7 @@ fn lines(
             continue;
         }
         match parse_line(&line) {
-            Ok((id, event)) => write_answer(out, format, &id, &classify(&event, rules))?,
+            Ok((id, event)) => write_answer(out, format, &id, &judge.of(&event))?,
             Err(error) => {
                 status = exit::USAGE;
                 writeln!(err, "{name}:{number}: {error}")?;
@@ -144,7 +164,12 @@ enum LineError {
     Event(#[from] EventError),
 }
 
-fn write_answer(out: &mut dyn Write, format: Format, id: &str, class: &Class) -> anyhow::Result<()> {
+fn write_answer(
+    out: &mut dyn Write,
+    format: Format,
+    id: &str,
+    (class, signals): &(Class, Option<Vec<Signal>>),
+) -> anyhow::Result<()> {
     match format {
         Format::Json => {
             let answer = Answer {
@@ -154,6 +179,7 @@ fn write_answer(out: &mut dyn Write, format: Format, id: &str, class: &Class) ->
                 stakes: class.stakes,
                 confidence: class.confidence,
                 reasons: &class.reasons,
+                signals: signals.as_deref(),
             };
             serde_json::to_writer(&mut *out, &answer)?;
             writeln!(out)?;
@@ -164,6 +190,12 @@ fn write_answer(out: &mut dyn Write, format: Format, id: &str, class: &Class) ->
             writeln!(out, "{head}{task}, {stakes} stakes ({} % sure)", class.confidence)?;
             for reason in &class.reasons {
                 writeln!(out, "  {}", crate::report::defuse::plain(reason))?;
+            }
+            for signal in signals.iter().flatten() {
+                let Signal { of, weight, source, says, decides } = signal;
+                let mark = if *decides { '*' } else { ' ' };
+                let says = crate::report::defuse::plain(says);
+                writeln!(out, "  {mark} {:<6} {weight:>6}  {source}: {says}", of.as_str())?;
             }
         }
     }

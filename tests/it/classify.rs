@@ -15,7 +15,7 @@ struct Ran {
 }
 
 fn classify(input: &str, format: Option<Format>) -> Ran {
-    let args = Args { input: Some("-".into()), event: None, format, budget_file: None };
+    let args = Args { input: Some("-".into()), event: None, format, explain: false, budget_file: None };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let around = Around { env: &|_| None, dir: Path::new("."), stdin: &mut input.as_bytes() };
     let status = run(&args, &[], around, &mut out, &mut err).unwrap();
@@ -105,7 +105,7 @@ fn the_current_event_without_input() {
         ("GITHUB_EVENT_NAME", "pull_request".to_owned()),
         ("GITHUB_EVENT_PATH", path.to_str().unwrap().to_owned()),
     ]);
-    let args = Args { input: None, event: None, format: None, budget_file: None };
+    let args = Args { input: None, event: None, format: None, explain: false, budget_file: None };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let lookup = |name: &str| env.get(name).cloned();
     let around = Around { env: &lookup, dir: dir.path(), stdin: &mut std::io::empty() };

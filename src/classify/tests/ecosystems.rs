@@ -148,6 +148,25 @@ const CHANGES: &[(&str, Files, ChangeKind, Stakes)] = &[
     ("CODEOWNERS: add team", &[(".github/CODEOWNERS", 2, 1)], Code, High),
     ("k8s: network policies", &[("deploy/networkpolicy.yaml", 30, 0)], Code, High),
     ("Rewrite the storage engine", &[("store/engine.rs", 1800, 900), ("store/log.rs", 700, 0)], Code, High),
+    // Words that mean something else in another place.
+    ("Bump docker/login-action from 3.1.0 to 3.2.0", &[(".github/workflows/image.yml", 2, 2)], Code, Low),
+    ("chore(deps): bump rustls from 0.23.1 to 0.23.2", &[("Cargo.lock", 4, 4)], Code, Low),
+    ("test(session): cover the login redirect", &[("tests/session.spec.ts", 22, 1)], Code, Medium),
+    ("feat!: require provider v6", &[("versions.tf", 3, 3), ("README.md", 2, 2)], Code, Medium),
+    ("Extend the example", &[("examples/network-acls/main.tf", 30, 2)], Code, Low),
+    ("Drop the old release script of black", &[("scripts/release.py", 0, 96)], Code, Medium),
+    ("Fix formatting of negative amounts", &[("src/money/format.ts", 9, 4)], Code, Medium),
+    ("Fix currency formatting in the cart", &[("src/cart/total.tsx", 6, 2)], Code, Medium),
+    ("Fix code formatting", &[("src/cart/total.tsx", 60, 62)], Code, Low),
+    ("ci: let the job push", &[(".github/workflows/docs.yml", 1, 1)], Code, Medium),
+    ("Fix the comment on resize (#1639)", &[("src/table.c", 8, 3)], Docs, Low),
+    ("chore: fix function name in comment (#2216)", &[("internal/pool_test.go", 1, 1)], Docs, Low),
+    ("Fix comment deletion", &[("app/comments/delete.py", 30, 12)], Code, Medium),
+    ("chore: remove repetitive words", &[("core/vm.go", 1, 1), ("core/state.go", 1, 1)], Docs, Low),
+    ("Add copyright headers", &[("lib/a.kt", 15, 0), ("lib/b.kt", 15, 0)], Docs, Low),
+    ("doc: clarify `--ignore-file`", &[("src/cli/flags.rs", 5, 3)], Code, Low),
+    ("Fix grammar in the Ukrainian locale", &[("src/locale/uk/distance.ts", 6, 6)], Code, Low),
+    ("Improve JSDoc of addMonths", &[("src/addMonths/index.ts", 4, 1)], Docs, Low),
 ];
 
 #[test]

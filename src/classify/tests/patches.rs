@@ -36,6 +36,19 @@ const HUNKS: &[(&str, &str, ChangeKind)] = &[
     ),
     (
         "app/pool.py",
+        "     Gives what is there, without waiting for more.\n \n-    It may be empty, or so.\n+    It may be empty.\n \n     Other callers see none of it.",
+        Docs,
+    ),
+    // Between two texts: what ends the first and what begins the second are the same marks.
+    (
+        "app/pool.py",
+        "         \"\"\"\n         return False\n \n-    def send(self, code: int = 302) -> None:\n+    def send(self, code: int = 303) -> None:\n         \"\"\"Sends what there is to the other side.\n \n         It does not wait for an answer.",
+        Code,
+    ),
+    // A pragma of which the hunk has two, and loses one.
+    ("app/pool.py", " a(  # type: ignore\n-    b,  # type: ignore\n+    b,\n )", Code),
+    (
+        "app/pool.py",
         " def f():\n-    x = \"\"\"Give one.\"\"\"\n+    x = \"\"\"Give two.\"\"\"\n     return x",
         Code,
     ),
@@ -56,6 +69,12 @@ const HUNKS: &[(&str, &str, ChangeKind)] = &[
     ("pool.go", "+//go:embed page.html\n var page string", Code),
     ("pool.go", "-x := f()\n+x := f() //nolint:errcheck\n return", Code),
     ("pool.go", " s := `\n-// one\n+// two\n `", Code),
+    // The first mark ends a text that began above.
+    (
+        "pool.go",
+        " {{ .Name }}\n `)\n }\n \n-// Page is a page of it.\n+// Page is one page of it.\n func Page() []byte {\n \treturn []byte(`/*",
+        Docs,
+    ),
     ("Pool.java", "-     * old\n+     * new\n      */\n     void f() {}", Docs),
     ("Pool.java", "-@Deprecated\n     void f() {}", Code),
     ("Pool.java", "-    void f() {} // old\n+    void g() {} // old", Code),
@@ -97,11 +116,14 @@ fn hunks() {
 
 #[test]
 fn a_patch_that_shows_too_little_leaves_it_to_the_title() {
-    let hunk =
-        "@@ -9,3 +9,3 @@\n and some of the text\n-goes like this here\n+goes like that here\n and on\n";
+    let hunk = "@@ -9,3 +9,3 @@\n \n-one two\n+one three\n \n";
     assert_eq!(patched("Fix typo in docstring", "a.py", hunk).change_kind, Docs);
     assert_eq!(patched("feat: faster pool", "a.py", hunk).change_kind, Code);
     assert_eq!(patched("feat: faster pool", "a.py", "no hunk at all").change_kind, Code);
+    // Documentation of a crate, or a text that the program shows: the middle of it does not say.
+    let hunk = "@@ -9,4 +9,4 @@\n a search, in addition to routines that are called when lines are\n-found by the searcher. Implementations can be triviall\n+found by the searcher. Implementations can be trivial\n to write, and some of them are given here for common uses.\n";
+    assert_eq!(patched("Fix typo in the crate's documentation", "a.rs", hunk).change_kind, Docs);
+    assert_eq!(patched("feat: faster pool", "a.rs", hunk).change_kind, Code);
 }
 
 #[test]

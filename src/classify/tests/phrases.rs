@@ -183,3 +183,23 @@ fn other_languages() {
     let wrong = wrong(OTHERS);
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), OTHERS.len(), wrong.join("\n"));
 }
+
+/// More of them, one a line: the task, a tab, the words.
+const WRITTEN: &str = include_str!("requests.txt");
+
+#[test]
+fn as_people_write_them() {
+    let cases: Vec<(String, Task)> = WRITTEN
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (task, words) = line.split_once('\t').expect("a task and words");
+            let text =
+                if words.starts_with(['/', '@']) { words.to_owned() } else { format!("@claude {words}") };
+            (text, task.parse().expect("a task"))
+        })
+        .collect();
+    let cases: Vec<(&str, Task)> = cases.iter().map(|(text, task)| (text.as_str(), *task)).collect();
+    let wrong = wrong(&cases);
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
