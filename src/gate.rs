@@ -242,7 +242,8 @@ fn agent_failed(ran: &Ran<'_>) -> Option<String> {
 /// What a budget that is passed, or just used up, says.
 fn over(budget: &Budget, limits: &Limits, balance: &Balance) -> Option<Finding> {
     let (spent, limit) = (balance.settled, balance.limit.usd);
-    if spent < limit {
+    // Spending faster than an even pace is for the next run to wait out; it exceeds no budget.
+    if spent < limit || balance.limit.is_paced() {
         return None;
     }
     let name = limits::name(&balance.limit);
@@ -317,6 +318,11 @@ fn capped(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Findin
 
 /// How to raise a budget: where it stands, and to what.
 fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> String {
+    if balance.limit.is_paced() {
+        let part = if balance.limit.per.ends_with("day") { "hour" } else { "day" };
+        let place = place(budget, limits, balance);
+        return format!("wait: each {part} frees its share of the budget, or remove `pace: even` in {place}");
+    }
     let until = match balance.limit.window.end {
         Some(end) => {
             let day = budget.timezone.to_datetime(end).strftime("%-d %b %Y").to_string();
@@ -324,11 +330,16 @@ fn raise(budget: &Budget, limits: &Limits, balance: &Balance, needed: Usd) -> St
         }
         None => String::new(),
     };
-    let place = match limits.source_of(&balance.limit) {
+    let place = place(budget, limits, balance);
+    format!("raise its `usd` in {place} to at least {}{until}", needed.up_to_cent().shown())
+}
+
+/// Where a budget is written.
+fn place(budget: &Budget, limits: &Limits, balance: &Balance) -> String {
+    match limits.source_of(&balance.limit) {
         Some(line) if line.line > 0 => format!("{} line {}", file(budget), line.line),
         _ => file(budget).to_owned(),
-    };
-    format!("raise its `usd` in {place} to at least {}{until}", needed.up_to_cent().shown())
+    }
 }
 
 fn file(budget: &Budget) -> &str {

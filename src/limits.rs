@@ -2,12 +2,14 @@
 //!
 //! Pure. `budget` says what is allowed, `event` says who and where; the ledger wants explicit limits.
 
+mod pace;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
 use crate::event::Event;
-use crate::ledger::{self, Lift, Limit, Window};
+use crate::ledger::{self, Lift, Limit, PACED, Window};
 use crate::task::Task;
 
 /// A limit, and the line of the budget file it comes from.
@@ -96,16 +98,21 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
     let added = workflow.and_then(|path| budget.workflows.get(path));
     for line in budget.budgets.iter().chain(added.into_iter().flatten()) {
         match purse(&line.scope, event, workflow, task) {
-            Ok(purse) => limits.applied.push(Applied {
-                limit: Limit {
+            Ok(purse) => {
+                let limit = Limit {
                     purse,
                     per: per(line.per).to_owned(),
                     window: window(line.per, now, &budget.timezone),
                     usd: line.usd,
                     enforce: enforce(line.enforce, budget.mode),
-                },
-                source: line.clone(),
-            }),
+                };
+                // The share is a limit of its own, beside the whole that it is a share of.
+                let share = pace::share(line, &limit.window, now, &budget.timezone);
+                let paced =
+                    share.map(|usd| Limit { per: format!("{PACED}{}", limit.per), usd, ..limit.clone() });
+                let all = std::iter::once(limit).chain(paced);
+                limits.applied.extend(all.map(|limit| Applied { limit, source: line.clone() }));
+            }
             Err(reason) => limits.skipped.push(format!("{} budget: {reason}", scope_name(&line.scope))),
         }
     }
@@ -217,10 +224,15 @@ fn purses(event: &Event, workflow: Option<&str>, task: Task) -> Vec<String> {
     purses
 }
 
-/// A limit as people name it: `monthly repo budget`, `total budget of pull request #17`.
+/// A limit as people name it: `monthly repo budget`, `paced daily budget of octocat`, `total budget of pull
+/// request #17`.
 #[must_use]
 pub fn name(limit: &Limit) -> String {
-    let often = match limit.per.as_str() {
+    let (pace, per) = match limit.per.strip_prefix(PACED) {
+        Some(per) => ("paced ", per),
+        None => ("", limit.per.as_str()),
+    };
+    let often = match per {
         "day" => "daily",
         "week" => "weekly",
         "month" => "monthly",
@@ -228,11 +240,11 @@ pub fn name(limit: &Limit) -> String {
     };
     let purse = plain(&limit.purse);
     match purse.split_once(':') {
-        None => format!("{often} {purse} budget"),
-        Some(("pr", number)) => format!("{often} budget of pull request #{number}"),
-        Some(("actor", login)) => format!("{often} budget of {login}"),
-        Some(("label", label)) => format!("{often} budget of label `{label}`"),
-        Some((kind, value)) => format!("{often} budget of {kind} {value}"),
+        None => format!("{pace}{often} {purse} budget"),
+        Some(("pr", number)) => format!("{pace}{often} budget of pull request #{number}"),
+        Some(("actor", login)) => format!("{pace}{often} budget of {login}"),
+        Some(("label", label)) => format!("{pace}{often} budget of label `{label}`"),
+        Some((kind, value)) => format!("{pace}{often} budget of {kind} {value}"),
     }
 }
 

@@ -56,6 +56,35 @@ impl Stakes {
     }
 }
 
+/// How hard a model is to think, where its agent or its API lets that be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// As little as will do.
+    Low,
+    /// The middle one.
+    Medium,
+    /// Thoroughly.
+    High,
+    /// More than that, where there is more.
+    XHigh,
+    /// Without restraint.
+    Max,
+}
+
+impl Effort {
+    /// The effort's name in files, and in what agents take.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+            Effort::XHigh => "xhigh",
+            Effort::Max => "max",
+        }
+    }
+}
+
 /// A class of models, dearest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +118,16 @@ impl Tier {
             Tier::Low => None,
             Tier::Medium => Some(Tier::Low),
             Tier::High => Some(Tier::Medium),
+        }
+    }
+
+    /// The next dearer tier.
+    #[must_use]
+    pub const fn dearer(self) -> Option<Tier> {
+        match self {
+            Tier::Low => Some(Tier::Medium),
+            Tier::Medium => Some(Tier::High),
+            Tier::High => None,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`preset`] says what to start, [`environment`] what it may see, [`process`] starts and ends it with
 //! everything it leaves behind, [`output`] passes on what it says, [`patch`] saves what it has done,
-//! [`branch`] pushes it, [`steering`] keeps a pull request's own instructions from it.
+//! [`branch`] pushes it, [`steering`] keeps a pull request's own instructions from it, [`thinking`] says how hard
+//! its model is to think.
 //! `supervise` is the neighbour that waits on an agent and the meter at once.
 
 pub mod branch;
@@ -13,3 +14,4 @@ pub mod patch;
 pub mod preset;
 pub mod process;
 pub mod steering;
+pub mod thinking;

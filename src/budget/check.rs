@@ -12,8 +12,8 @@ use super::file::{AgentKeys, File, OnKeys, TierKeys};
 use super::read::{At, By, OrOff, Place};
 use super::scalar::exact;
 use super::{
-    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, prices,
-    rules,
+    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, policies,
+    prices, rules,
 };
 use crate::model::ModelId;
 use crate::task::{Stakes, Task, Tier};
@@ -52,6 +52,12 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     }
     if let Some(written) = file.rules {
         budget.rules = rules::checked(written.value, mistakes);
+    }
+    if let Some(keys) = file.classify {
+        set(&mut budget.ask_model, keys.value.ask_model);
+    }
+    if let Some(keys) = file.retry {
+        budget.retry = policies::retry(keys.value);
     }
     if let Some(agent) = file.agent {
         apply_agent(&mut budget.agent, agent, mistakes);
@@ -117,6 +123,11 @@ fn apply_on(on: &mut On, keys: OnKeys) {
         on.no_key = no_key.value.0;
     }
     set(&mut on.low_budget, keys.low_budget);
+    match keys.downgrade_saves.map(|at| at.value) {
+        Some(OrOff::Off) => on.downgrade_saves = None,
+        Some(OrOff::Is(percent)) => on.downgrade_saves = Some(percent.0),
+        None => {}
+    }
     set(&mut on.min_run_usd, keys.min_run_usd);
     set(&mut on.unknown_model, keys.unknown_model);
     set(&mut on.server_tools, keys.server_tools);
@@ -132,7 +143,7 @@ fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes
             Tier::Medium => &mut tiers.medium,
             Tier::Low => &mut tiers.low,
         };
-        caps.extend(apply_tier(limits, keys.value).map(|place| (tier, place)));
+        caps.extend(apply_tier(limits, keys.value, mistakes).map(|place| (tier, place)));
     }
     for (tier, place) in &caps {
         let cap = tiers.get(*tier).max_usd;
@@ -162,7 +173,7 @@ fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes
 }
 
 /// Returns where the dollar cap is written, if it is.
-fn apply_tier(limits: &mut TierLimits, keys: TierKeys) -> Option<Place> {
+fn apply_tier(limits: &mut TierLimits, keys: TierKeys, mistakes: &mut Vec<Mistake>) -> Option<Place> {
     if let Some(model) = keys.model {
         limits.model = ModelId::new(&model.value);
     }
@@ -172,6 +183,7 @@ fn apply_tier(limits: &mut TierLimits, keys: TierKeys) -> Option<Place> {
         None => {}
     }
     set(&mut limits.timeout, keys.timeout);
+    policies::thinking(limits, keys.effort, keys.thinking, mistakes);
     let cap = keys.max_usd?;
     limits.max_usd = cap.value;
     Some(cap.place)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{
-    Agent, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, LedgerChoice,
-    LedgerError, LowBudget, Mode, On, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
+    Agent, AskModel, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, LedgerChoice,
+    LedgerError, LowBudget, Mode, On, Pace, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
     UnknownModel,
 };
 use crate::model::ModelId;
@@ -35,6 +35,8 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         tiers: tiers(),
         tasks: tasks(),
         rules: Vec::new(),
+        ask_model: AskModel::Never,
+        retry: None,
         agent: agent(),
         on: on(),
         steer_at: Some(80),
@@ -54,6 +56,7 @@ fn budgets() -> Vec<BudgetLine> {
         per,
         usd: Usd::from_dollars(dollars),
         enforce,
+        pace: Pace::Free,
         line: 0,
     };
     vec![
@@ -69,6 +72,8 @@ fn tiers() -> Tiers {
         max_usd: Usd::from_pico(cents * 10_000_000_000),
         max_tokens: Some(max_tokens),
         timeout: Duration::from_secs(minutes * 60),
+        effort: None,
+        thinking: None,
     };
     Tiers {
         high: tier("claude-opus-5-5", 400, 2_000_000, 40),
@@ -105,6 +110,7 @@ fn on() -> On {
             .into(),
         refused: FailOr::Fail,
         low_budget: LowBudget::Downgrade,
+        downgrade_saves: Some(10),
         min_run_usd: Usd::from_pico(20_000_000_000),
         unmetered: FailOr::Fail,
         unknown_model: UnknownModel::Deny,

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::scalar::{duration_text, exact};
 use super::{
-    Budget, BudgetLine, CommentMode, CommentPolicy, CommentShow, CommentWhen, DearerModel, Deliver, Enforce,
-    FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError, LowBudget, Mode, Period, Preset, Rule, Scope,
-    ServerTools, TierLimits, UnknownModel,
+    AskModel, Budget, BudgetLine, CommentMode, CommentPolicy, CommentShow, CommentWhen, DearerModel, Deliver,
+    Enforce, FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError, LowBudget, Mode, Pace, Period, Preset,
+    RetryTier, Rule, Scope, ServerTools, TierLimits, UnknownModel,
 };
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
@@ -156,6 +156,13 @@ fn budget_line(out: &mut String, budget: &Budget, line: &BudgetLine) {
     };
     let origin = if line.line == 0 { " (default)".to_owned() } else { format!(" (line {})", line.line) };
     say!(out, "  {who} together may cost {}{per}, {}{origin}.", exact(line.usd), line.enforce.as_str());
+    if line.pace == Pace::Even {
+        let (share, end) = if line.per == Period::Day { ("hour", "hour") } else { ("day", "day") };
+        say!(
+            out,
+            "    It is spent evenly: by the end of each {end}, no more than each {share}'s share so far."
+        );
+    }
     let dearest = exact(dearest_cap(budget));
     match (budget.mode, line.enforce) {
         (Mode::Observe, _) => {
@@ -210,6 +217,18 @@ fn tiers(out: &mut String, budget: &Budget) {
             duration_text(limits.timeout),
         );
     }
+    for tier in ordered {
+        let limits = budget.tiers.get(tier);
+        let effort = limits.effort.map(|effort| format!("thinks at {} effort", effort.as_str()));
+        let thinking = limits.thinking.map(|tokens| match tokens {
+            0 => "does not think before an answer".to_owned(),
+            tokens => format!("thinks for {} tokens at most", group(u128::from(tokens))),
+        });
+        let said: Vec<String> = effort.into_iter().chain(thinking).collect();
+        if !said.is_empty() {
+            say!(out, "  The {tier} tier's model {}.", and(&said));
+        }
+    }
 }
 
 fn routing(out: &mut String, budget: &Budget) {
@@ -220,6 +239,25 @@ fn routing(out: &mut String, budget: &Budget) {
     }
     for rule in &budget.rules {
         say!(out, "  {}", rule_text(rule));
+    }
+    if budget.ask_model == AskModel::WhenUnsure {
+        say!(
+            out,
+            "  Where the classifier is not sure, the low tier's model is asked as well, at the run's own"
+        );
+        say!(out, "  cost. Its answer may move work to a dearer tier, never to a cheaper one.");
+    }
+    if let Some(retry) = budget.retry {
+        let tier = match retry.tier {
+            RetryTier::Up => "the next dearer tier",
+            RetryTier::Same => "the same tier",
+        };
+        let times = if retry.at_most == 1 { "once".to_owned() } else { format!("{} times", retry.at_most) };
+        say!(out, "  An agent that fails, other than at a cap, is tried again at {tier}, {times} at most.");
+        say!(
+            out,
+            "  Each attempt is a run of its own: it has its own cap, within what the budgets have left."
+        );
     }
 }
 
@@ -272,6 +310,9 @@ fn otherwise(out: &mut String, budget: &Budget) {
     match on.low_budget {
         LowBudget::Downgrade => {
             say!(out, "  Less left than the tier's cap: a cheaper tier whose cap fits, else a cut cap.");
+            if let Some(percent) = on.downgrade_saves {
+                say!(out, "  A cheaper tier is taken only if the same tokens cost {percent} % less there.");
+            }
         }
         LowBudget::Cut => say!(out, "  Less left than the tier's cap: the cap is cut to what is left."),
         LowBudget::Refuse => say!(out, "  Less left than the tier's cap: the run does not start."),

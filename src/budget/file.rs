@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::error::Mistake;
 use super::forge::{CommentKeys, OverrideKeys, Threshold};
+use super::policies::{ClassifyKeys, RetryKeys};
 use super::prices::PricesKeys;
 use super::read::{
     At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
@@ -16,11 +17,11 @@ use super::read::{
 use super::scalar::{Percent, Text, Tokens};
 use super::tree::Node;
 use super::{
-    DearerModel, Deliver, Enforce, FailOr, GitChoice, LedgerChoice, LedgerError, LowBudget, Mode, Period,
-    Preset, ServerTools, UnknownModel,
+    DearerModel, Deliver, Enforce, FailOr, GitChoice, LedgerChoice, LedgerError, LowBudget, Mode, Pace,
+    Period, Preset, ServerTools, UnknownModel,
 };
 use crate::money::Usd;
-use crate::task::{Stakes, Task, Tier};
+use crate::task::{Effort, Stakes, Task, Tier};
 
 mapping! {
     /// The budget file of tollgate, the cost gate for AI agents in CI.
@@ -44,6 +45,10 @@ mapping! {
         "tasks" => tasks: By<Task, By<Stakes, Tier>>,
         /// Rules that come before the built-in classifier; the first that matches wins.
         "rules" => rules: Vec<At<RuleKeys>>,
+        /// Whether a model helps the classifier where it is not sure.
+        "classify" => classify: ClassifyKeys,
+        /// What becomes of an agent that failed: a further attempt, as a run of its own.
+        "retry" => retry: RetryKeys,
         /// The agent that is run.
         "agent" => agent: AgentKeys,
         /// What to do when something is hit, missing or unknown.
@@ -64,9 +69,7 @@ mapping! {
     required {
         "version": "start the file with `version: 1`",
     }
-    later {
-        "classify": "remove the key, and write `rules:` for what the built-in classifier should not decide",
-    }
+    later {}
 }
 
 mapping! {
@@ -81,6 +84,9 @@ mapping! {
         /// What happens at the limit: hard cuts runs so that it is never passed, soft fails the check once
         /// it is passed, warn only says so.
         "enforce" => enforce: Enforce,
+        /// How it may be spent over its time: as it comes (free), or each day's share by the end of that day
+        /// at most (even).
+        "pace" => pace: Pace,
         /// The label, for `scope: label`.
         "label" => label: String,
     }
@@ -106,6 +112,10 @@ mapping! {
         "max_tokens" => max_tokens: OrOff<Tokens>,
         /// How long the agent may take.
         "timeout" => timeout: Duration,
+        /// How hard the model is to think, as the agent or its API lets that be chosen.
+        "effort" => effort: Effort,
+        /// The tokens that the model may think for before an answer, or `off`; they are part of the answer.
+        "thinking" => thinking: OrOff<Tokens>,
     }
     required {}
     later {}
@@ -183,6 +193,9 @@ mapping! {
         "refused" => refused: FailOrPass,
         /// Less is left than the tier's cap: take a cheaper tier and then cut, cut, or refuse.
         "low_budget" => low_budget: LowBudget,
+        /// The percent that a cheaper tier must save at today's prices to be taken, or `off`; else the cap is
+        /// cut.
+        "downgrade_saves" => downgrade_saves: OrOff<Percent>,
         /// Below this many dollars a run is refused rather than cut.
         "min_run_usd" => min_run_usd: Usd,
         /// The agent ran and the meter saw no request.

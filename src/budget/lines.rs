@@ -6,7 +6,7 @@ use super::error::{Mistake, quoted};
 use super::file::{Line, LineKeys, ScopeWord, WorkflowKeys};
 use super::read::{At, Place};
 use super::scalar::exact;
-use super::{Budget, BudgetLine, Enforce, Scope};
+use super::{Budget, BudgetLine, Enforce, Scope, policies};
 use crate::money::Usd;
 
 /// The budgets of the file, without the lines that are wrong.
@@ -58,11 +58,14 @@ fn one(place: &Place, keys: LineKeys, min_run: Usd, mistakes: &mut Vec<Mistake>)
             format!("write at least `{min_run}`, or lower `on.min_run_usd`"),
         ));
     }
+    let per = keys.per?.value;
+    let pace = policies::pace(keys.pace, per, mistakes);
     Some(BudgetLine {
         scope: scope?,
-        per: keys.per?.value,
+        per,
         usd: usd.value,
         enforce: keys.enforce.map_or(Enforce::Hard, |enforce| enforce.value),
+        pace,
         line: place.at.line,
     })
 }

@@ -16,6 +16,7 @@ mod file;
 mod forge;
 mod lines;
 mod period;
+mod policies;
 mod prices;
 mod read;
 mod rules;
@@ -33,11 +34,12 @@ use jiff::tz::TimeZone;
 
 use crate::model::ModelId;
 use crate::money::Usd;
-use crate::task::{Stakes, Task, Tier};
+use crate::task::{Effort, Stakes, Task, Tier};
 
 pub use error::{Errors, Mistake, Position};
+pub use policies::{AskModel, Pace, Retry, RetryTier};
 pub use prices::{ModelPrice, ModelRates, Prices, TableChoice};
-pub use rules::EVENTS;
+pub use rules::{Count, EVENTS, When};
 
 /// Where a repository keeps its budget file.
 pub const PATH: &str = ".github/tollgate.yml";
@@ -111,6 +113,10 @@ pub struct Budget {
     pub tasks: TaskTable,
     /// Rules that come before the built-in classifier; the first match wins.
     pub rules: Vec<Rule>,
+    /// Whether a model helps the classifier.
+    pub ask_model: AskModel,
+    /// What becomes of an agent that failed; `None` for no second attempt.
+    pub retry: Option<Retry>,
     /// The agent.
     pub agent: Agent,
     /// What to do when something is hit, missing or unknown.
@@ -212,6 +218,8 @@ pub struct BudgetLine {
     pub usd: Usd,
     /// What happens at the limit.
     pub enforce: Enforce,
+    /// How it may be spent over time.
+    pub pace: Pace,
     /// The line of the budget file, from 1; 0 for a built-in one.
     pub line: usize,
 }
@@ -318,6 +326,10 @@ pub struct TierLimits {
     pub max_tokens: Option<u64>,
     /// How long the agent may take.
     pub timeout: Duration,
+    /// How hard the model is to think; `None` leaves it to the agent.
+    pub effort: Option<Effort>,
+    /// Tokens that it may think for, 0 for none; `None` leaves it to the agent.
+    pub thinking: Option<u64>,
 }
 
 /// Which tier serves which task at which stakes.
@@ -347,100 +359,6 @@ pub struct Rule {
     pub stakes: Option<Stakes>,
     /// The line of the budget file, from 1.
     pub line: usize,
-}
-
-/// Conditions of a rule besides label and paths; all that are named must hold.
-#[derive(Clone, Debug, Default)]
-pub struct When {
-    /// Text that the title holds, in whatever case.
-    pub title: Option<String>,
-    /// A pattern for the branch, as written, and compiled.
-    pub branch: Option<(String, globset::GlobMatcher)>,
-    /// The login of the change's author.
-    pub author: Option<String>,
-    /// The event, by GitHub's name, or `local`.
-    pub event: Option<String>,
-    /// Text that the comment holds, in whatever case.
-    pub comment: Option<String>,
-    /// An extension that a changed file has, without the dot.
-    pub language: Option<String>,
-    /// How many lines change.
-    pub lines: Option<Count>,
-    /// How many files change.
-    pub files: Option<Count>,
-}
-
-/// A bound on a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// At least so many.
-    AtLeast(u64),
-    /// At most so many.
-    AtMost(u64),
-}
-
-impl Count {
-    /// Reads `> 5`, `>= 5`, `< 5` or `<= 5`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.trim();
-        let number = |rest: &str| rest.trim().replace('_', "").parse::<u64>().ok();
-        if let Some(rest) = rest.strip_prefix(">=") {
-            number(rest).map(Self::AtLeast)
-        } else if let Some(rest) = rest.strip_prefix("<=") {
-            number(rest).map(Self::AtMost)
-        } else if let Some(rest) = rest.strip_prefix('>') {
-            number(rest)?.checked_add(1).map(Self::AtLeast)
-        } else {
-            number(rest.strip_prefix('<')?)?.checked_sub(1).map(Self::AtMost)
-        }
-    }
-
-    /// Whether `count` is within.
-    #[must_use]
-    pub const fn holds(self, count: u64) -> bool {
-        match self {
-            Self::AtLeast(least) => count >= least,
-            Self::AtMost(most) => count <= most,
-        }
-    }
-}
-
-impl std::fmt::Display for Count {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtLeast(least) => write!(f, "at least {least}"),
-            Self::AtMost(most) => write!(f, "at most {most}"),
-        }
-    }
-}
-
-impl When {
-    /// Whether nothing is named.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.conditions().is_empty()
-    }
-
-    /// Each condition in words, for `tollgate check` and for reasons.
-    #[must_use]
-    pub fn conditions(&self) -> Vec<String> {
-        let text =
-            |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} `{value}`"));
-        [
-            text("the title holds", &self.title),
-            self.branch.as_ref().map(|(written, _)| format!("the branch matches `{written}`")),
-            text("the author is", &self.author),
-            text("the event is", &self.event),
-            text("the comment holds", &self.comment),
-            text("a changed file is in", &self.language),
-            self.lines.map(|count| format!("{count} lines change")),
-            self.files.map(|count| format!("{count} files change")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
 }
 
 /// The agent that is run.
@@ -511,6 +429,8 @@ pub struct On {
     pub refused: FailOr,
     /// Less is left than the tier's cap.
     pub low_budget: LowBudget,
+    /// A cheaper tier is only taken where it saves so many percent; `None` takes it in any case.
+    pub downgrade_saves: Option<u32>,
     /// Below this a run is refused rather than cut.
     pub min_run_usd: Usd,
     /// The agent ran and no request was seen: fail or warn.

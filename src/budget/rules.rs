@@ -1,11 +1,11 @@
-//! Checks of the rules.
+//! Rules: what their conditions are, and the checks of those in the file.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::Rule;
 use super::error::{Mistake, quoted};
 use super::file::{ConditionKeys, RuleKeys};
 use super::read::{At, Place};
-use super::{Count, Rule, When};
 
 /// A text with its place, as a key's value.
 type AtText = At<String>;
@@ -23,6 +23,100 @@ pub const EVENTS: [&str; 10] = [
     "workflow_run",
     "local",
 ];
+
+/// Conditions of a rule besides label and paths; all that are named must hold.
+#[derive(Clone, Debug, Default)]
+pub struct When {
+    /// Text that the title holds, in whatever case.
+    pub title: Option<String>,
+    /// A pattern for the branch, as written, and compiled.
+    pub branch: Option<(String, globset::GlobMatcher)>,
+    /// The login of the change's author.
+    pub author: Option<String>,
+    /// The event, by GitHub's name, or `local`.
+    pub event: Option<String>,
+    /// Text that the comment holds, in whatever case.
+    pub comment: Option<String>,
+    /// An extension that a changed file has, without the dot.
+    pub language: Option<String>,
+    /// How many lines change.
+    pub lines: Option<Count>,
+    /// How many files change.
+    pub files: Option<Count>,
+}
+
+/// A bound on a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// At least so many.
+    AtLeast(u64),
+    /// At most so many.
+    AtMost(u64),
+}
+
+impl Count {
+    /// Reads `> 5`, `>= 5`, `< 5` or `<= 5`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.trim();
+        let number = |rest: &str| rest.trim().replace('_', "").parse::<u64>().ok();
+        if let Some(rest) = rest.strip_prefix(">=") {
+            number(rest).map(Self::AtLeast)
+        } else if let Some(rest) = rest.strip_prefix("<=") {
+            number(rest).map(Self::AtMost)
+        } else if let Some(rest) = rest.strip_prefix('>') {
+            number(rest)?.checked_add(1).map(Self::AtLeast)
+        } else {
+            number(rest.strip_prefix('<')?)?.checked_sub(1).map(Self::AtMost)
+        }
+    }
+
+    /// Whether `count` is within.
+    #[must_use]
+    pub const fn holds(self, count: u64) -> bool {
+        match self {
+            Self::AtLeast(least) => count >= least,
+            Self::AtMost(most) => count <= most,
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(f, "at least {least}"),
+            Self::AtMost(most) => write!(f, "at most {most}"),
+        }
+    }
+}
+
+impl When {
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.conditions().is_empty()
+    }
+
+    /// Each condition in words, for `tollgate check` and for reasons.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<String> {
+        let text =
+            |what: &str, value: &Option<String>| value.as_ref().map(|value| format!("{what} `{value}`"));
+        [
+            text("the title holds", &self.title),
+            self.branch.as_ref().map(|(written, _)| format!("the branch matches `{written}`")),
+            text("the author is", &self.author),
+            text("the event is", &self.event),
+            text("the comment holds", &self.comment),
+            text("a changed file is in", &self.language),
+            self.lines.map(|count| format!("{count} lines change")),
+            self.files.map(|count| format!("{count} files change")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
 
 /// The rules of the file, without those that are wrong.
 pub(super) fn checked(written: Vec<At<RuleKeys>>, mistakes: &mut Vec<Mistake>) -> Vec<Rule> {

@@ -34,6 +34,7 @@ fn limit(purse: &str, usd_text: &str, enforce: Enforce) -> Limit {
 
 fn limits(limit: &Limit, enforce: crate::budget::Enforce) -> Limits {
     let source = BudgetLine {
+        pace: crate::budget::Pace::Free,
         scope: crate::budget::Scope::Repo,
         per: crate::budget::Period::Month,
         usd: limit.usd,
@@ -194,4 +195,20 @@ fn a_subscription_is_judged_by_tokens() {
         "0 warn capped: the agent was stopped at its cap, 999,000 of 1,000,000 new tokens of a subscription used | \
          raise `max_tokens` of the tier in .github/tollgate.yml if such work is worth more, or split the task"
     );
+}
+
+#[test]
+fn an_even_pace_refuses_runs_and_fails_nothing_else() {
+    let whole = limit("repo", "200", Enforce::Hard);
+    let paced = Limit { per: "paced-month".to_owned(), usd: usd("20"), ..whole.clone() };
+    let spent = balance(&paced, "25", "0");
+    let limits = limits(&paced, crate::budget::Enforce::Hard);
+    let ending = Ending::Refused { by: &spent, least: usd("0.02") };
+    assert_eq!(
+        said(&decide(&budget(), Task::Review, &limits, &ending)),
+        "3 fail refused: the run was not started: $25.00 of the paced monthly repo budget of $20.00 is spent, which leaves $0.00, and a run needs $0.02 at least | wait: each day frees its share of the budget, or remove `pace: even` in .github/tollgate.yml line 4"
+    );
+    // Spent faster than the pace, and within the budget.
+    let gate = standing(&budget(), &limits, std::slice::from_ref(&spent));
+    assert_eq!(said(&gate), "0 pass completed: every budget is within its limit | -");
 }

@@ -56,7 +56,7 @@ pub enum Enforce {
 pub struct Limit {
     /// Whose spend counts: `repo`, `pr:17`, `actor:octocat`, `workflow:.github/workflows/x.yml`, …
     pub purse: String,
-    /// How often it starts anew: `day`, `week`, `month`, `total`.
+    /// How often it starts anew: `day`, `week`, `month`, `total`; after [`PACED`] for a share of that.
     pub per: String,
     /// The span it counts over.
     pub window: Window,
@@ -64,6 +64,17 @@ pub struct Limit {
     pub usd: Usd,
     /// What happens at the most.
     pub enforce: Enforce,
+}
+
+/// What [`Limit::per`] begins with where the limit is what an even pace allows by now of another's window.
+pub const PACED: &str = "paced-";
+
+impl Limit {
+    /// Whether this is a share of a budget, which grows with time, rather than a budget.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        self.per.starts_with(PACED)
+    }
 }
 
 /// A limit with what has been taken from it.

@@ -192,6 +192,8 @@ pub fn note_refusal(
         cap: caps.max_usd,
         fresh_tokens: caps.max_tokens,
         timeout: caps.timeout,
+        effort: None,
+        thinking: None,
         reason: String::new(),
     };
     // A key of its own: it never becomes a hold.

@@ -15,6 +15,8 @@ mod live;
 pub mod place;
 pub(crate) mod prices;
 mod prompt;
+mod retry;
+mod second;
 mod siblings;
 mod start;
 mod trust;
@@ -125,6 +127,8 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     let class = classify(&request, &inputs);
     let now = Timestamp::now();
     let limits = books::limits(shell, &inputs, class.task, now);
+    let second::Heard { class, limits, cost } =
+        second::opinion(&request, &inputs, class, limits, now, shell).await;
     let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
     if let Some(reason) = asks::refused(&inputs.event) {
         return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell).await;
@@ -145,7 +149,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return without_ledger(books::unavailable(error), &story, shell).await,
     };
     let route = match route::route(&class, &inputs.budget, &balances) {
-        Routed::Run(route) => route,
+        Routed::Run(route) => route.less(cost),
         Routed::Refused { by, least } => return refuse(&story, &store, (&by, least), &balances, shell).await,
     };
     let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
@@ -161,7 +165,10 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Err(error) => return without_ledger(error, &story, shell).await,
     };
     store.rest();
-    let run = spend(&story, &route, &held, &upstream, &folder, &mut signals, shell).await;
+    let run = spend(&story, &route, &held, &upstream, &folder, None, &mut signals, shell).await;
+    let attempt = Attempt { route, held, folder, run };
+    let Attempt { route, held, folder, run } =
+        retry::again(&story, &store, attempt, &upstream, &mut signals, shell).await;
     conclude(&story, &store, &route, &held, &folder, run, shell).await
 }
 
@@ -297,15 +304,28 @@ struct Spent {
     work: Work,
     /// What speaks for it on its pull request.
     voice: Option<Voice>,
+    /// What earlier attempts came to, one clause each.
+    earlier: Vec<String>,
 }
 
-/// Runs the agent through the meter until it is over.
+/// A run that was started, as far as it has come.
+struct Attempt {
+    route: Route,
+    held: Held,
+    folder: RunFolder,
+    run: anyhow::Result<Spent>,
+}
+
+/// Runs the agent through the meter until it is over; in the working tree that an earlier attempt has left,
+/// where there is one.
+#[expect(clippy::too_many_arguments, reason = "each is a stage's own")]
 async fn spend(
     story: &Story<'_>,
     route: &Route,
     held: &Held,
     upstream: &Upstream,
     folder: &RunFolder,
+    left: Option<Work>,
     signals: &mut Signals,
     shell: &mut Shell,
 ) -> anyhow::Result<Spent> {
@@ -313,7 +333,13 @@ async fn spend(
     let inputs = story.inputs;
     let choice = start::choice(story, route)?;
     let keys = upstream.keys();
-    let (isolation, work) = tokio::join!(harden(&keys), Work::prepare(story, &keys, shell, folder.path()));
+    let prepared = async {
+        match left {
+            Some(work) => Ok(work),
+            None => Work::prepare(story, &keys, shell, folder.path()).await,
+        }
+    };
+    let (isolation, work) = tokio::join!(harden(&keys), prepared);
     let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, inputs, folder.path()).await?;
@@ -328,7 +354,7 @@ async fn spend(
     live.speak(Voice::start(inputs, started, Name::of(inputs, Some(held.id.as_str()), shell)));
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     let voice = live.end();
-    Ok(Spent { supervised, took: began.elapsed(), work, voice })
+    Ok(Spent { supervised, took: began.elapsed(), work, voice, earlier: Vec::new() })
 }
 
 /// Settles, decides, reports: whatever became of the run, its hold does not stay open.
@@ -350,7 +376,7 @@ async fn conclude(
             return Err(error);
         }
     };
-    let Spent { supervised, took, work, voice } = spent;
+    let Spent { supervised, took, work, voice, earlier } = spent;
     let totals = &supervised.totals;
     let outcome = gate::ended(agent_end(supervised.end), supervised.capped(), totals.requests);
     let settlement = store.settle_as(&held.id, &books::spend(totals), outcome.as_str());
@@ -361,6 +387,7 @@ async fn conclude(
     deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let mut around = finish::around(story, held.siblings.clone());
+    around.remarks.extend(earlier);
     let (gate, balances) = match settlement {
         Ok(settlement) => {
             let states = finish::budget_states(&settlement.balances);

@@ -15,6 +15,7 @@ use crate::agent::environment::{self, EnvSpec, Identity};
 use crate::agent::output::{Log, Redactor};
 use crate::agent::preset::{self, Choice, Launch, Wiring};
 use crate::agent::process::{self, Running, Spec};
+use crate::agent::thinking;
 use crate::budget::{self, Budget, Mode, Preset};
 use crate::cli::Shell;
 use crate::exit::Failure;
@@ -213,7 +214,10 @@ pub(super) fn find(
         cap: start.cap,
         output_tokens_max: output_tokens_max(start.route, start.cap, inputs.table),
     };
-    launch(start.choice, &wiring, shell)
+    let mut launch = launch(start.choice, &wiring, shell)?;
+    let (effort, thinking) = (start.route.effort, start.route.thinking);
+    launch.env.extend(thinking::variables(effort, thinking, wiring.output_tokens_max));
+    Ok(launch)
 }
 
 /// The longest answer to ask for, see [`preset::output_cap`].

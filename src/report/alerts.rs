@@ -60,7 +60,7 @@ impl Alerts {
             watch(What::Budget(state.name.clone()), state.balance.settled, state.balance.limit.usd, own)
         };
         let cap = watch(What::Cap, Usd::ZERO, cap, true);
-        Self { watched: std::iter::once(cap).chain(budgets.iter().map(budget)).collect() }
+        Self { watched: std::iter::once(cap).chain(budgets.iter().filter(is_whole).map(budget)).collect() }
     }
 
     /// The thresholds that this run's spend of `spent` so far has newly crossed. Where it has jumped over
@@ -70,13 +70,18 @@ impl Alerts {
     }
 }
 
+/// An even pace is meant to be used up every day: only budgets are worth telling of.
+fn is_whole(state: &&BudgetState) -> bool {
+    !state.balance.limit.is_paced()
+}
+
 /// The thresholds of budgets over which a run's spend has carried them, by the order of the ledger: every
 /// settlement begins where the one before it ended, so each is crossed by one run, whatever ran beside it.
 /// Where a budget was carried over several, each is named.
 #[must_use]
 pub fn crossed(thresholds: &[u32], spent: Usd, budgets: &[BudgetState]) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    for BudgetState { name, balance } in budgets {
+    for BudgetState { name, balance } in budgets.iter().filter(is_whole) {
         let (now, limit) = (balance.settled, balance.limit.usd);
         let before = now - spent;
         let newly = |percent: &&u32| (before < limit.percent(**percent)) && now >= limit.percent(**percent);

@@ -95,13 +95,17 @@ pub(super) fn label(limit: &Limit, timezone: &TimeZone) -> String {
         Some((kind, name)) => format!("{kind} {}", quote(name)),
     };
     let start = limit.window.start;
-    let when = match limit.per.as_str() {
+    let (per, paced) = match limit.per.strip_prefix(crate::ledger::PACED) {
+        Some(per) => (per, ", paced"),
+        None => (limit.per.as_str(), ""),
+    };
+    let when = match per {
         "day" => day(start, timezone),
         "week" => format!("week of {}", day(start, timezone)),
         "month" => timezone.to_datetime(start).strftime("%B").to_string(),
         _ => return whose,
     };
-    format!("{whose} · {when}")
+    format!("{whose} · {when}{paced}")
 }
 
 /// What a budget will have spent at the end of its window if it goes on as it began.

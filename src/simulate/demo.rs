@@ -1,4 +1,5 @@
-//! The script of `tollgate run --simulate`: an agent that looks around for a while, and then sums up.
+//! The script of `tollgate run --simulate`: an agent that looks around for a while, and then sums up; and an
+//! opinion where the classifier asks for one.
 
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ impl Script {
 }
 
 fn turn(seen: &Seen<'_>) -> Answer {
+    // The classifier's question, which names the words of its answer.
+    if seen.body["system"].as_str().is_some_and(|system| system.contains("\"stakes\"")) {
+        return Answer::text("{\"task\": \"implementation\", \"stakes\": \"medium\"}").of_tokens(20);
+    }
     let told = seen.last_text.to_lowercase().contains("last answer");
     let tool = seen.tools.first().filter(|_| !told && seen.turns < TURNS);
     match tool {

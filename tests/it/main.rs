@@ -30,6 +30,7 @@ mod meter_door;
 mod meter_rig;
 mod meter_scenarios;
 mod plan;
+mod policies;
 mod prices;
 mod prices_update;
 mod report;
