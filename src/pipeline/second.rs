@@ -102,7 +102,15 @@ async fn ask(
         anyhow::bail!("a budget has too little left for one");
     };
     store.rest();
-    let (answer, totals) = put(&upstream, &route, cap, inputs, &folder).await?;
+    let (answer, totals) = match put(&upstream, &route, cap, inputs, &folder).await {
+        Ok(answered) => answered,
+        Err(error) => {
+            // Nothing was sent, so nothing is held.
+            store.void(&hold.hold, "the model was not asked").map_err(books::unavailable)?;
+            folder.remember(&Record { finished: true, ..hold })?;
+            return Err(error);
+        }
+    };
     let cost = totals.settled;
     let settled = match totals.requests {
         0 => store.void(&hold.hold, "the model was not asked").map(drop),
