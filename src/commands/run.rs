@@ -24,7 +24,7 @@ pub struct Args {
     /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// Where requests go, instead of the provider: anthropic=https://host, openai=…, gemini=…, vertex=… or bedrock=…
+    /// Where requests go, instead of the provider: anthropic=https://host, openai=… or gemini=…
     #[arg(long, value_name = "API=URL")]
     upstream: Vec<UpstreamArg>,
     /// Where to write the summary as JSON

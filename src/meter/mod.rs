@@ -9,7 +9,6 @@ pub mod account;
 mod bound;
 mod forward;
 pub mod journal;
-pub mod key;
 mod line;
 mod run;
 mod say;
@@ -19,10 +18,9 @@ mod state;
 mod tap;
 mod upstream;
 
-pub use key::{Key, SUBSCRIPTION_VARIABLE, Secret};
 pub use line::Dial;
 pub use run::{Config, Meter, StartError};
-pub use upstream::{Upstream, UpstreamError, Way};
+pub use upstream::{Key, SUBSCRIPTION_VARIABLE, Secret, Upstream, UpstreamError, Way};
 
 use std::collections::BTreeMap;
 

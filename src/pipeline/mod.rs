@@ -6,7 +6,6 @@
 
 mod asks;
 pub mod books;
-mod clouds;
 mod deliver;
 mod finish;
 pub mod folder;
@@ -136,7 +135,6 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     }
     work::check_checkout(&story, shell)?;
     let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell).await };
-    upstream.warm().await?;
     // What a subscription pays for takes from no budget in dollars.
     let paid = upstream.is_subscription().then(|| limits.clone().of_subscription());
     let story = Story { limits: paid.as_ref().unwrap_or(&limits), ..story };
@@ -191,19 +189,13 @@ async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Ups
     if story.request.simulate {
         return Upstream::simulated().await.map(Some);
     }
-    let missing = match Upstream::from_environment(shell, &story.request.upstreams) {
-        Ok(Some(upstream)) => return Ok(Some(upstream)),
-        Ok(None) => None,
-        Err(error) => Some(error),
-    };
+    if let Some(upstream) = Upstream::from_environment(shell, &story.request.upstreams)? {
+        return Ok(Some(upstream));
+    }
     let event = &story.inputs.event;
     let keyless = event.change.as_ref().is_some_and(|change| change.fork) || event.actor.login == DEPENDABOT;
     if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
         return Ok(None);
-    }
-    // What a cloud misses is said in its own words.
-    if let Some(missing) = missing {
-        return Err(missing);
     }
     let message = "there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, \
                    nor CLAUDE_CODE_OAUTH_TOKEN\n\n\
@@ -351,14 +343,7 @@ async fn spend(
     let work = work?;
     let isolation = isolation.to_string();
     let meter = start::meter(upstream, route, held.cap, inputs, folder.path()).await?;
-    let start = Start {
-        choice: &choice,
-        route,
-        cap: held.cap,
-        folder: folder.path(),
-        keys: &keys,
-        via: upstream.via(),
-    };
+    let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
     work.announce(shell)?;
@@ -427,12 +412,7 @@ async fn conclude(
     let served = Served {
         hold: held.id.clone(),
         tier: route.tier,
-        // As the price table names it: so do the totals, whatever a cloud calls it.
-        model: story
-            .inputs
-            .table
-            .find(&route.model)
-            .map_or_else(|| route.model.clone(), |model| model.id.clone()),
+        model: route.model.clone(),
         reason: route.reason.clone(),
         cap: held.cap,
     };

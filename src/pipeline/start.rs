@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::Story;
-use super::clouds::Via;
 use super::inputs::Inputs;
 use super::prompt;
 use crate::agent::environment::{self, EnvSpec, Identity};
@@ -21,7 +20,6 @@ use crate::budget::{self, Budget, Mode, Preset};
 use crate::cli::Shell;
 use crate::exit::Failure;
 use crate::meter::{self, Allowance, Config, Meter, Policy};
-use crate::model::ModelId;
 use crate::money::Usd;
 use crate::price::{Table, When};
 use crate::provider::Vendor;
@@ -31,14 +29,12 @@ use crate::task::Tier;
 use crate::tokens::Terms;
 
 /// Where requests go, instead of the provider, where no option says so: the vendor's name follows.
-pub(super) const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
+const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
 
 /// The providers that a run may spend at.
 #[derive(Debug)]
 pub(super) struct Upstream {
     ways: Vec<meter::Way>,
-    /// The cloud that serves Claude in Anthropic's place.
-    via: Option<Via>,
 }
 
 impl Upstream {
@@ -52,9 +48,8 @@ impl Upstream {
     ) -> anyhow::Result<Option<Self>> {
         let mut ways = Vec::new();
         let env = |name: &str| shell.var(name).map(str::to_owned);
-        let via = Via::chosen(shell, given)?;
-        for vendor in Vendor::ALL.into_iter().filter(|vendor| !vendor.is_cloud()) {
-            let Ok(Some(key)) = meter::Key::found(vendor, &env) else { continue };
+        for vendor in Vendor::ALL {
+            let Some(key) = meter::Key::found(vendor, &env) else { continue };
             let variable = format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase());
             let given = given.iter().rev().find(|(of, _)| *of == vendor);
             let upstream = match (given, shell.var(&variable)) {
@@ -65,29 +60,7 @@ impl Upstream {
             };
             ways.push(meter::Way { vendor, upstream, key });
         }
-        if let Some(via) = &via {
-            // Who asks for a cloud does not mean a subscription that is there as well.
-            ways.retain(|way: &meter::Way| !way.key.is_subscription());
-            ways.push(via.way(shell, given)?);
-        }
-        Ok(if ways.is_empty() { None } else { Some(Self { ways, via }) })
-    }
-
-    /// The cloud that serves Claude in Anthropic's place.
-    pub(super) fn via(&self) -> Option<&Via> {
-        self.via.as_ref()
-    }
-
-    /// Fetches what has to be fetched before the first request, so that what is wrong is said before anything
-    /// is held.
-    ///
-    /// # Errors
-    /// A [`Failure`] with exit code 2 where it is not to be had.
-    pub(super) async fn warm(&self) -> anyhow::Result<()> {
-        for way in &self.ways {
-            way.key.warm(Timestamp::now()).await.map_err(|error| Failure::usage(error.to_string()))?;
-        }
-        Ok(())
+        Ok(if ways.is_empty() { None } else { Some(Self { ways }) })
     }
 
     /// Their keys.
@@ -111,7 +84,7 @@ impl Upstream {
         let provider = simulate::Provider::new(simulate::Script::demo());
         tokio::spawn(provider.serve(listener, std::future::pending()));
         let key = meter::Key::account("simulated".to_owned());
-        Ok(Self { ways: vec![meter::Way { vendor: Vendor::Anthropic, upstream: url, key }], via: None })
+        Ok(Self { ways: vec![meter::Way { vendor: Vendor::Anthropic, upstream: url, key }] })
     }
 }
 
@@ -135,15 +108,10 @@ pub(super) async fn meter(
         clock: Timestamp::now,
         policy: policy(&inputs.budget),
         allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
-        routed: Some(named(&route.model, upstream.via())),
+        routed: Some(route.model.clone()),
         journal: Some(folder.join("journal")),
     };
     Ok(Meter::start(listener, config)?)
-}
-
-/// A model as those name it who serve it.
-fn named(model: &ModelId, via: Option<&Via>) -> ModelId {
-    via.map_or_else(|| model.clone(), |via| via.model(model))
 }
 
 fn policy(budget: &Budget) -> Policy {
@@ -220,8 +188,6 @@ pub(super) struct Start<'a> {
     pub(super) folder: &'a Path,
     /// The providers' keys, which the agent must never see.
     pub(super) keys: &'a [String],
-    /// The cloud that serves Claude in Anthropic's place.
-    pub(super) via: Option<&'a Via>,
 }
 
 /// Finds an agent's program before anything is spent or held.
@@ -243,15 +209,14 @@ pub(super) fn find(
     let wiring = Wiring {
         base_url: url,
         token,
-        model: &named(&start.route.model, start.via),
-        small_model: &named(small, start.via),
+        model: &start.route.model,
+        small_model: small,
         cap: start.cap,
         output_tokens_max: output_tokens_max(start.route, start.cap, inputs.table),
     };
     let mut launch = launch(start.choice, &wiring, shell)?;
     let (effort, thinking) = (start.route.effort, start.route.thinking);
     launch.env.extend(thinking::variables(effort, thinking, wiring.output_tokens_max));
-    launch.env.extend(start.via.map(|via| via.env(url)).unwrap_or_default());
     Ok(launch)
 }
 

@@ -2,15 +2,13 @@
 //! request, and how to say stop in an API's own words.
 //!
 //! Nothing in here does I/O and nothing knows a price. Each API is a module and an arm of [`Api`], of
-//! [`Request`] and of [`Reader`]; [`cloud`] is Anthropic's at two other vendors. `scan`, `splice`, `events`, `image`, `tail` and `usage` are what they share.
+//! [`Request`] and of [`Reader`]. `scan`, `splice`, `events`, `image`, `tail` and `usage` are what they share.
 
 use bytes::Bytes;
 
 use crate::tokens::Usage;
-use cloud::Cloud;
 
 pub mod anthropic;
-pub mod cloud;
 pub mod converse;
 mod events;
 pub mod gemini;
@@ -37,10 +35,6 @@ pub enum Api {
     OpenAiChat,
     /// Google's Gemini API.
     Gemini,
-    /// Claude on Google Vertex.
-    Vertex,
-    /// Claude on Amazon Bedrock.
-    Bedrock,
 }
 
 /// Who an API is reached at: an address and a key.
@@ -52,16 +46,11 @@ pub enum Vendor {
     OpenAi,
     /// Google, or what speaks the Gemini API.
     Gemini,
-    /// Google Vertex, for Claude.
-    Vertex,
-    /// Amazon Bedrock, for Claude.
-    Bedrock,
 }
 
 impl Vendor {
     /// All of them.
-    pub const ALL: [Vendor; 5] =
-        [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini, Vendor::Vertex, Vendor::Bedrock];
+    pub const ALL: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini];
 
     /// The name in options and environment variables.
     #[must_use]
@@ -70,8 +59,6 @@ impl Vendor {
             Vendor::Anthropic => "anthropic",
             Vendor::OpenAi => "openai",
             Vendor::Gemini => "gemini",
-            Vendor::Vertex => "vertex",
-            Vendor::Bedrock => "bedrock",
         }
     }
 
@@ -81,22 +68,13 @@ impl Vendor {
         Vendor::ALL.into_iter().find(|vendor| vendor.as_str() == name)
     }
 
-    /// Whether it is a cloud that serves another's models. Its credentials lie about for many purposes, so it
-    /// is used only where it is asked for.
-    #[must_use]
-    pub const fn is_cloud(self) -> bool {
-        matches!(self, Vendor::Vertex | Vendor::Bedrock)
-    }
-
-    /// The variable that usually holds the key; of a cloud, the one that holds a whole access by itself.
+    /// The variable that usually holds the key.
     #[must_use]
     pub const fn key_variable(self) -> &'static str {
         match self {
             Vendor::Anthropic => "ANTHROPIC_API_KEY",
             Vendor::OpenAi => "OPENAI_API_KEY",
             Vendor::Gemini => "GEMINI_API_KEY",
-            Vendor::Vertex => "TOLLGATE_VERTEX_ACCESS_TOKEN",
-            Vendor::Bedrock => "AWS_BEARER_TOKEN_BEDROCK",
         }
     }
 
@@ -107,8 +85,6 @@ impl Vendor {
             Vendor::Anthropic => Api::Anthropic,
             Vendor::OpenAi => Api::OpenAiChat,
             Vendor::Gemini => Api::Gemini,
-            Vendor::Vertex => Api::Vertex,
-            Vendor::Bedrock => Api::Bedrock,
         }
     }
 
@@ -122,10 +98,6 @@ impl Vendor {
                 openai::Form::Chat => (Api::OpenAiChat, endpoint),
             }),
             Vendor::Gemini => gemini::endpoint(method, path).map(|endpoint| (Api::Gemini, endpoint)),
-            Vendor::Vertex => cloud::endpoint(Cloud::Vertex, method, path).map(|found| (Api::Vertex, found)),
-            Vendor::Bedrock => {
-                cloud::endpoint(Cloud::Bedrock, method, path).map(|found| (Api::Bedrock, found))
-            }
         }
     }
 }
@@ -138,8 +110,6 @@ impl Api {
             Api::Anthropic => Vendor::Anthropic,
             Api::OpenAiResponses | Api::OpenAiChat => Vendor::OpenAi,
             Api::Gemini => Vendor::Gemini,
-            Api::Vertex => Vendor::Vertex,
-            Api::Bedrock => Vendor::Bedrock,
         }
     }
 
@@ -151,8 +121,6 @@ impl Api {
             Api::OpenAiResponses => openai::say(openai::Form::Responses, problem),
             Api::OpenAiChat => openai::say(openai::Form::Chat, problem),
             Api::Gemini => gemini::say(problem),
-            Api::Vertex => cloud::say(Cloud::Vertex, problem),
-            Api::Bedrock => cloud::say(Cloud::Bedrock, problem),
         }
     }
 
@@ -160,8 +128,7 @@ impl Api {
     /// known to tell.
     #[must_use]
     pub fn is_main_thread(self, headers: &http::HeaderMap) -> bool {
-        let claude = matches!(self, Api::Anthropic | Api::Vertex | Api::Bedrock);
-        !claude || anthropic::is_main_thread(headers)
+        self != Api::Anthropic || anthropic::is_main_thread(headers)
     }
 }
 

@@ -8,7 +8,6 @@
 pub mod agent;
 mod answer;
 mod check;
-pub mod clouds;
 mod demo;
 mod messages;
 mod others;

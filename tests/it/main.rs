@@ -10,8 +10,6 @@ mod ceilings;
 mod classify;
 mod claude;
 mod claude_world;
-mod clouds;
-mod clouds_tokens;
 mod cost;
 mod deliver;
 mod deliver_world;
