@@ -13,7 +13,7 @@ if is_true simulate "${INPUT_SIMULATE:-}" || [ -n "${INPUT_COMMAND:-}" ]; then
   exit 0
 fi
 
-program='' manager='' package='' version=''
+program='' manager='' package='' version='' with=''
 args=()
 [ -z "${INPUT_BUDGET_FILE:-}" ] || args+=(--budget-file "$INPUT_BUDGET_FILE")
 # Assigned first: a failure in a here-string would go unnoticed.
@@ -24,6 +24,7 @@ while IFS='=' read -r name value; do
     manager) manager=$value ;;
     package) package=$value ;;
     version) version=$value ;;
+    with) with=$value ;;
   esac
 done <<<"$answer"
 [ -n "$program" ] || exit 0
@@ -51,7 +52,10 @@ case $manager in
   pip)
     command -v python3 >/dev/null || die "the agent $package is installed with pip, and python3 is not on PATH; install Python, or the agent, in an earlier step"
     python3 -m venv "$folder/python" >&2 </dev/null || die 'python3 could not make a virtual environment'
-    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "$package==$version" >&2 </dev/null ||
+    # What it needs besides is one word each.
+    read -r -a beside <<<"$with"
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "$package==$version" \
+      ${beside[@]+"${beside[@]}"} >&2 </dev/null ||
       die "pip could not install $package==$version"
     path=$folder/python/bin
     ;;

@@ -1,4 +1,14 @@
-//! A ledger of so many runs, written line by line: what `scripts/bench` lets `tollgate report` read.
+//! A ledger of so many runs, written line by line: what `scripts/bench` lets `tollgate report` read, and what
+//! it measures ledgers on.
+//!
+//! ```text
+//! bench-ledger FOLDER RUNS                writes it
+//! bench-ledger steps file FOLDER          the median of a reserve and a settle on it
+//! bench-ledger steps git REMOTE [FOLDER]  the same on a branch, to which FOLDER is copied first
+//! bench-ledger burst git REMOTE STARTS    many starts at once
+//! ```
+
+mod steps;
 
 use std::fs::{File, create_dir_all};
 use std::io::{BufWriter, Write as _};
@@ -13,6 +23,25 @@ use tollgate::money::Usd;
 use tollgate::tokens::Counts;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["steps", "file", folder] => steps::steps(&steps::files(folder.as_ref())?, 100),
+        ["steps", "git", remote] => steps::steps(&steps::branch(remote.as_ref())?, 10),
+        ["steps", "git", remote, folder] => {
+            let store = steps::branch(remote.as_ref())?;
+            steps::copy(folder.as_ref(), &store)?;
+            steps::steps(&store, 10)
+        }
+        ["burst", "git", remote, starts] => {
+            steps::branch(remote.as_ref())?;
+            steps::burst(|| steps::branch(remote.as_ref()), starts.parse()?)
+        }
+        _ => write(),
+    }
+}
+
+fn write() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args_os().skip(1);
     let folder = PathBuf::from(args.next().ok_or("bench-ledger FOLDER RUNS")?).join("events");
     let runs: u32 =

@@ -20,6 +20,7 @@ BINARY = pathlib.Path(os.environ.get("TOLLGATE_BENCH_BINARY", ROOT / "target/dis
 UPSTREAM = ROOT / "target/dist/examples/bench-upstream"
 LEDGER = pathlib.Path(os.environ.get("TOLLGATE_BENCH_LEDGER", ROOT / "target/dist/examples/bench-ledger"))
 RUNS = int(os.environ.get("TOLLGATE_BENCH_RUNS", "100000"))
+EVENTS = [10**power for power in range(3, int(os.environ.get("TOLLGATE_BENCH_EVENTS_POWER", "6")) + 1)]
 ROUNDS = int(os.environ.get("TOLLGATE_BENCH_ROUNDS", "3"))
 SECONDS = int(os.environ.get("TOLLGATE_BENCH_SECONDS", "3"))
 STARTS = int(os.environ.get("TOLLGATE_BENCH_STARTS", "15"))
@@ -220,6 +221,46 @@ def report(folder):
     row("resident memory of the report, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 64 * 1024)
 
 
+def peak_memory(command, folder):
+    with open(os.devnull, "w") as null:
+        process = subprocess.Popen(command, cwd=folder, stdout=null)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"bench: {command[0]} ended with {process.returncode}")
+    return usage.ru_maxrss
+
+
+def steps(words):
+    """The median of a reserve and a settle, in microseconds."""
+    return int(subprocess.run([str(LEDGER), "steps", *words], check=True, capture_output=True, text=True).stdout)
+
+
+def ledgers(folder):
+    """Reserve and settle on histories of any length, on each kind of ledger; memory; many starts at once."""
+    for kind in ("file", "git"):
+        times = []
+        for events in EVENTS:
+            ledger = folder / f"{kind}-{events}"
+            subprocess.run([str(LEDGER), str(ledger), str(events // 2)], check=True)
+            words = [str(ledger)] if kind == "file" else [str(folder / f"remote-{events}.git"), str(ledger)]
+            times.append(steps([kind, *words]))
+            row(f"{kind} ledger, reserve + settle at {events:,} events", f"{times[-1] / 1000:.2f} ms", "", True)
+            if kind == "file" and events == EVENTS[-1]:
+                for name in ("ledger show", "report"):
+                    command = [str(BINARY), *name.split(), "--format", "json", "--ledger", str(ledger)]
+                    peak = peak_memory(command, folder)
+                    row(f"resident memory of `{name}` on that, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 65536)
+            subprocess.run(["rm", "-rf", str(ledger)], check=True)
+        ratio = times[-1] / times[0]
+        row(f"{kind} ledger, ratio of the ends", f"{ratio:.2f}", "<= 1.2", ratio <= 1.2)
+    for starts in (5, 20):
+        command = [str(LEDGER), "burst", "git", str(folder / f"burst-{starts}.git"), str(starts)]
+        whole, median, longest = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        row(f"git ledger, {starts} starts and ends at once, until all are done", f"{int(whole) / 1000:.1f} s", "", True)
+        row("of them the median and the longest", f"{int(median) / 1000:.1f} s, {int(longest) / 1000:.1f} s", "", True)
+
+
 def main():
     print(f"| {'measure':<58} | {'measured':>22} | {'target':>12} | met |")
     print(f"| {'-' * 58} | {'-' * 21}: | {'-' * 11}: | --- |")
@@ -227,10 +268,14 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         try:
-            if "--report" not in sys.argv[1:]:
+            alone = [word for word in ("--report", "--ledgers") if word in sys.argv[1:]]
+            if not alone:
                 throughput(folder, running)
                 start_up(folder)
-            report(folder)
+            if "--ledgers" not in alone:
+                report(folder)
+            if "--report" not in alone:
+                ledgers(folder)
         finally:
             for process in reversed(running):
                 if process.poll() is None:

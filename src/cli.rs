@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::budget::Prices;
 use crate::commands;
 use crate::exit::{self, Failure};
-use crate::pipeline::{inputs, prices};
+use crate::pipeline::{self, inputs, prices};
 use crate::price::Table;
 
 /// The cost gate for AI agents in CI.
@@ -27,6 +27,10 @@ const EXIT_CODES: &str = "Exit codes: 0 pass · 1 tollgate failed · 2 usage, bu
 enum Command {
     /// Run an agent under a cap, settle, report, and say whether the check passes
     Run(commands::run::Args),
+    /// Begin a run around somebody else's step: reserve, and leave the meter running
+    Start(commands::around::StartArgs),
+    /// End a run that `start` began: settle, report, and say whether the check passes
+    Finish(commands::around::FinishArgs),
     /// Say what is asked for and what a mistake would cost, with the reasons
     Classify(commands::classify::Args),
     /// Price usage objects or event streams
@@ -45,8 +49,13 @@ enum Command {
     Report(commands::report::Args),
     /// Look after the ledger
     Ledger(commands::ledger::Args),
+    /// Compare the ledger with the provider's own bill, by day and model
+    Reconcile(commands::reconcile::Args),
     /// Run the meter alone
     Meter(commands::meter::Args),
+    /// The meter that `start` leaves running
+    #[command(hide = true)]
+    Attend,
     /// The built-in agent of `run --simulate`
     #[command(hide = true)]
     SimulateAgent(commands::simulate::AgentArgs),
@@ -64,7 +73,10 @@ enum Command {
 impl Command {
     /// Whether its exit code is a verdict, which stands whether or not anybody reads what it prints.
     fn judges(&self) -> bool {
-        matches!(self, Command::Run(_) | Command::Gate(_) | Command::Ledger(_))
+        matches!(
+            self,
+            Command::Run(_) | Command::Start(_) | Command::Finish(_) | Command::Gate(_) | Command::Ledger(_)
+        )
     }
 }
 
@@ -142,6 +154,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => block_on(commands::run::run(args, shell)),
+        Command::Start(args) => block_on(commands::around::start(args, shell)),
+        Command::Finish(args) => block_on(commands::around::finish(args, shell)),
+        Command::Attend => block_on(pipeline::attend(shell, io::stdin())),
         Command::Classify(args) => classify(&args, shell),
         Command::Cost(args) => {
             let table = installed_prices(shell)?;
@@ -162,6 +177,7 @@ fn dispatch(command: Command, shell: &mut Shell) -> anyhow::Result<u8> {
         Command::Plan(args) => commands::plan::run(&args, shell),
         Command::Report(args) => commands::report::run(&args, shell),
         Command::Ledger(args) => commands::ledger::run(args, shell),
+        Command::Reconcile(args) => block_on(commands::reconcile::run(args, shell)),
         Command::Meter(args) => {
             let table = installed_prices(shell)?;
             let Shell { env, err, .. } = shell;

@@ -35,6 +35,17 @@ pub enum Ending<'a> {
     },
     /// It ran.
     Ran(Ran<'a>),
+    /// It ran, and its meter was gone before it could say what that cost.
+    Uncounted {
+        /// How the agent ended.
+        agent: AgentEnd,
+        /// What it is charged.
+        charged: Usd,
+        /// Its journal proves that; else it is the whole hold.
+        proven: bool,
+        /// The budgets after that.
+        balances: &'a [Balance],
+    },
 }
 
 /// A run that took place.
@@ -110,8 +121,17 @@ pub fn decide(budget: &Budget, task: Task, limits: &Limits, ending: &Ending<'_>)
     let (outcome, findings) = match ending {
         Ending::Refused { by, least } => (Outcome::Refused, vec![refused(budget, limits, by, *least)]),
         Ending::Ran(ran) => (outcome(ran), findings(budget, task, limits, ran)),
+        Ending::Uncounted { agent, charged, proven, balances } => {
+            let uncounted = uncounted(budget, *charged, *proven);
+            let over = balances.iter().filter_map(|balance| over(budget, limits, balance));
+            let outcome =
+                if let AgentEnd::Cancelled(_) = agent { Outcome::Cancelled } else { Outcome::Unmetered };
+            (outcome, std::iter::once(uncounted).chain(over).collect())
+        }
     };
-    if let Ending::Ran(Ran { agent: AgentEnd::Cancelled(code), .. }) = ending {
+    if let Ending::Ran(Ran { agent: AgentEnd::Cancelled(code), .. })
+    | Ending::Uncounted { agent: AgentEnd::Cancelled(code), .. } = ending
+    {
         let reason = "the run was cancelled; what it had spent is settled".to_owned();
         return Gate { verdict: Verdict::Fail, outcome, reason, hint: None, code: *code };
     }
@@ -175,6 +195,7 @@ fn passing(ending: &Ending<'_>) -> String {
         Ending::Refused { .. } => "the run was not started".to_owned(),
         Ending::Ran(ran) if ran.subscription.is_some() => format!("{}, and no dollars", ran.share()),
         Ending::Ran(ran) => format!("{}, within every budget", ran.share()),
+        Ending::Uncounted { charged, .. } => format!("{} charged, within every budget", charged.shown()),
     }
 }
 
@@ -228,6 +249,23 @@ fn findings(budget: &Budget, task: Task, limits: &Limits, ran: &Ran<'_>) -> Vec<
         findings.push(Finding { code: exit::AGENT, fails: true, reason, hint: None });
     }
     findings
+}
+
+/// The meter of a run was gone before its end.
+fn uncounted(budget: &Budget, charged: Usd, proven: bool) -> Finding {
+    let by = if proven { "as its journal proves" } else { "all of its hold" };
+    Finding {
+        code: exit::GATE,
+        fails: budget.on.unmetered == FailOr::Fail,
+        reason: format!(
+            "the meter was gone before it could say what the run spent, so it is charged {}, {by}",
+            charged.shown()
+        ),
+        hint: Some(
+            "`meter.log` in the run's folder has its last words; something on the machine may have ended it"
+                .to_owned(),
+        ),
+    }
 }
 
 fn agent_failed(ran: &Ran<'_>) -> Option<String> {

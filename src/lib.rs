@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod overrides;
 pub mod pipeline;
 pub mod plan;
+pub mod preset;
 pub mod price;
 pub mod provider;
 pub mod report;

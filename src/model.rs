@@ -1,4 +1,4 @@
-//! Model names, and what a model can do at most.
+//! Model names, whose they are, and what a model can do at most.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +33,81 @@ impl fmt::Display for ModelId {
 impl From<&str> for ModelId {
     fn from(id: &str) -> Self {
         Self::new(id)
+    }
+}
+
+/// Who an API is reached at: an address and a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vendor {
+    /// Anthropic, or what speaks Messages.
+    Anthropic,
+    /// OpenAI, or what speaks Responses or Chat Completions.
+    OpenAi,
+    /// Google, or what speaks the Gemini API.
+    Gemini,
+}
+
+impl Vendor {
+    /// All of them.
+    pub const ALL: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini];
+
+    /// The name in options and environment variables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Vendor::Anthropic => "anthropic",
+            Vendor::OpenAi => "openai",
+            Vendor::Gemini => "gemini",
+        }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Vendor::Anthropic => "Anthropic",
+            Vendor::OpenAi => "OpenAI",
+            Vendor::Gemini => "Google",
+        }
+    }
+
+    /// The vendor of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Vendor> {
+        Vendor::ALL.into_iter().find(|vendor| vendor.as_str() == name)
+    }
+
+    /// The variable that usually holds the key.
+    #[must_use]
+    pub const fn key_variable(self) -> &'static str {
+        match self {
+            Vendor::Anthropic => "ANTHROPIC_API_KEY",
+            Vendor::OpenAi => "OPENAI_API_KEY",
+            Vendor::Gemini => "GEMINI_API_KEY",
+        }
+    }
+
+    /// Whose model it is, as far as its name tells; of all others nobody knows who serves them.
+    #[must_use]
+    pub fn maker(model: &ModelId) -> Option<Vendor> {
+        let name = model.as_str();
+        let begins = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+        if begins(&["claude-"]) {
+            Some(Vendor::Anthropic)
+        } else if begins(&["gemini-"]) {
+            Some(Vendor::Gemini)
+        } else if begins(&["gpt-", "o1", "o3", "o4", "codex-", "chatgpt-"]) {
+            Some(Vendor::OpenAi)
+        } else {
+            None
+        }
+    }
+
+    /// The vendor whose API a model is asked for in: its maker's, and Chat Completions for all others,
+    /// which is what their servers speak.
+    #[must_use]
+    pub fn of(model: &ModelId) -> Vendor {
+        Vendor::maker(model).unwrap_or(Vendor::OpenAi)
     }
 }
 

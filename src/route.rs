@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::budget::{Budget, LowBudget, Mode, Retry, RetryTier};
 use crate::classify::Class;
 use crate::ledger::{Balance, Enforce};
@@ -33,7 +35,7 @@ const RUN: Counts = Counts {
 };
 
 /// Where a run goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// The tier it runs at.
     pub tier: Tier,

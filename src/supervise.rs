@@ -3,8 +3,10 @@
 //! Whatever ends a run, the order is the same: seal the meter, end the agent, drain. A run that is
 //! sealed first cannot spend while it is being counted.
 
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +18,8 @@ use crate::meter::{Meter, Phase, Snapshot, Totals};
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// How long requests in flight may take to end once the agent is gone; the rest counts at its bound.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How often the clock on the wall is looked at.
+const CLOCK: Duration = Duration::from_secs(15);
 
 /// What ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ impl Supervised {
     /// Whether the cap is what ended the work: the agent was given its last answer, or was stopped.
     #[must_use]
     pub fn capped(&self) -> bool {
-        matches!(self.totals.phase, Phase::LastCall | Phase::Stopped) || self.totals.stopped_requests > 0
+        self.totals.at_cap()
     }
 
     /// The agent's last words: what it printed, or else what the model last told it. The other way round
@@ -67,6 +71,19 @@ impl Supervised {
             (printed, metered) => printed.or(metered),
         }
     }
+}
+
+/// A meter that was left alone, and is over.
+#[derive(Debug)]
+pub struct Attended {
+    /// What was spent.
+    pub totals: Totals,
+    /// The last text that the meter saw pass.
+    pub text: Option<String>,
+    /// The run's time was up before it was ended.
+    pub time_up: bool,
+    /// The cap had ended the work by then.
+    pub capped: bool,
 }
 
 /// The signals that cancel a run. Made before the hold is taken, so that none is missed.
@@ -88,6 +105,18 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             hang_up: unix::signal(SignalKind::hangup())?,
         })
+    }
+
+    /// One that has come already.
+    pub fn pending(&mut self) -> Option<Signal> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        [
+            (&mut self.interrupt, Signal::INT),
+            (&mut self.terminate, Signal::TERM),
+            (&mut self.hang_up, Signal::HUP),
+        ]
+        .into_iter()
+        .find_map(|(signals, signal)| signals.poll_recv(&mut nobody).is_ready().then_some(signal))
     }
 
     /// The next one. Safe to cancel.
@@ -117,6 +146,43 @@ pub async fn run(
     let metered_text = meter.last_text();
     let totals = meter.drain(DRAIN).await;
     Supervised { end, agent, totals, metered_text }
+}
+
+/// Looks after a meter whose agent is a step of somebody else's: until a signal says that the step is over,
+/// or until its `lease` is. When its `time` is up the meter is sealed, and goes on saying so: the step cannot
+/// be ended from here.
+pub async fn attend(meter: Meter, signals: &mut Signals, time: Timestamp, lease: Timestamp) -> Attended {
+    let mut time_up = false;
+    let mut capped = None;
+    loop {
+        let next = if time_up { lease } else { time.min(lease) };
+        tokio::select! {
+            biased;
+            _ = signals.next() => break,
+            () = instant(next) => {
+                if Timestamp::now() >= lease {
+                    break;
+                }
+                // What is asked for from now on is not the cap's doing.
+                capped = Some(meter.snapshot().borrow().phase >= Phase::LastCall);
+                time_up = true;
+                meter.seal();
+            }
+        }
+    }
+    let text = meter.last_text();
+    let totals = meter.drain(DRAIN).await;
+    let capped = capped.unwrap_or_else(|| totals.at_cap());
+    Attended { totals, text, time_up, capped }
+}
+
+/// Waits for an instant by a clock that counts while the machine sleeps.
+async fn instant(at: Timestamp) {
+    while let Ok(left) = Duration::try_from(at.duration_since(Timestamp::now()))
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(CLOCK)).await;
+    }
 }
 
 async fn wait(

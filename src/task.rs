@@ -57,7 +57,8 @@ impl Stakes {
 }
 
 /// How hard a model is to think, where its agent or its API lets that be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Effort {
     /// As little as will do.
     Low,

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Environment variables by name.
@@ -186,13 +186,18 @@ const SECRET_NAMES: &[&str] = &[
 /// The values that must not leave the machine, told by the names of their variables.
 #[must_use]
 pub fn secrets(vars: &Vars) -> Vec<String> {
-    let holds = |name: &str| SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
     let secret = |(name, value): (&OsString, &OsString)| {
         // A file that holds a secret is none itself.
         let value = value.to_str().filter(|value| !value.starts_with('/'))?;
-        name.to_str().is_some_and(holds).then(|| value.to_owned())
+        name.to_str().is_some_and(is_secret).then(|| value.to_owned())
     };
     vars.iter().filter_map(secret).collect()
+}
+
+/// Whether a variable of this name is taken for a secret.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part))
 }
 
 /// What lets the agent commit without a configuration file and without a terminal.
@@ -246,16 +251,43 @@ impl Home {
     }
 }
 
+/// Where the home of a run's agent is, whether or not it is there yet.
+#[must_use]
+pub fn home_path(run_folder: &Path) -> PathBuf {
+    run_folder.join("home")
+}
+
 /// Makes a home for an agent in the folder of its run, which nobody else may read.
 ///
 /// # Errors
 /// When a folder cannot be made.
 pub fn create_home(run_folder: &Path) -> io::Result<Home> {
-    let home = Home { root: run_folder.join("home") };
+    let home = Home { root: home_path(run_folder) };
     for (_, path) in home.vars() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        make_folder(&path)?;
     }
     Ok(home)
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes files into a home, by their paths below it; nobody else may read them.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn furnish<'a>(home: &Home, files: impl IntoIterator<Item = (&'a str, &'a str)>) -> io::Result<()> {
+    for (path, text) in files {
+        let path = home.root.join(path);
+        if let Some(folder) = path.parent() {
+            make_folder(folder)?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -375,5 +407,12 @@ mod tests {
             assert_eq!(mode & 0o777, 0o700, "{name}");
         }
         assert_eq!(create_home(folder.path()).expect("made twice"), home);
+        furnish(&home, [(".tool/config.toml", "a = 1\n")]).expect("a file");
+        let file = home.path().join(".tool/config.toml");
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "a = 1\n");
+        for (path, expected) in [(file, 0o600), (home.path().join(".tool"), 0o700)] {
+            let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{}", path.display());
+        }
     }
 }

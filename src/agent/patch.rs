@@ -144,7 +144,8 @@ impl Baseline {
         let shadow = folder.join("shadow.git");
         let mut ignored = std::fs::read(os(exclude)).unwrap_or_default();
         // Not by a pathspec: `git add` fails where one names a folder that is ignored already.
-        ignored.extend_from_slice(b"\n/.tollgate/\n");
+        // aider keeps a cache of the repository in it, and nowhere else.
+        ignored.extend_from_slice(b"\n/.tollgate/\n/.aider.tags.cache.v*/\n");
         let made_of = Made {
             config: shadow_config(format, &config),
             objects: objects.to_vec(),

@@ -15,7 +15,7 @@ use super::{
     Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, policies,
     prices, rules,
 };
-use crate::model::ModelId;
+use crate::model::{ModelId, Vendor};
 use crate::task::{Stakes, Task, Tier};
 
 /// Turns what is written into a budget, with the defaults where nothing is.
@@ -44,7 +44,11 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     if let Some(named) = file.workflows {
         budget.workflows = lines::checked_workflows(named.value.0, &budget, mistakes);
     }
+    let preset = file.agent.as_ref().and_then(|agent| agent.value.preset.as_ref()).map(|preset| preset.value);
+    let preset = preset.unwrap_or(budget.agent.preset);
+    budget.tiers = defaults::tiers(preset);
     if let Some(tiers) = file.tiers {
+        foreign_models(preset, &tiers.value, mistakes);
         apply_tiers(&mut budget.tiers, tiers.value, &budget.on, mistakes);
     }
     if let Some(tasks) = file.tasks {
@@ -169,6 +173,27 @@ fn apply_tiers(tiers: &mut Tiers, written: By<Tier, TierKeys>, on: &On, mistakes
             ),
             "give the dearest model the largest cap; the two may have been swapped",
         ));
+    }
+}
+
+/// Models that an agent which speaks to one vendor only could not ask for.
+fn foreign_models(preset: Preset, written: &By<Tier, TierKeys>, mistakes: &mut Vec<Mistake>) {
+    let Some(only) = preset.only() else { return };
+    for (tier, keys) in &written.0 {
+        let Some(model) = &keys.value.model else { continue };
+        let maker = Vendor::maker(&ModelId::new(&model.value));
+        if maker.is_some_and(|maker| maker != only) {
+            let model_of = defaults::tiers(preset).get(*tier).model.clone();
+            mistakes.push(model.place.mistake(
+                format!(
+                    "{} speaks to {} only, which has no {}",
+                    preset.title(),
+                    only.title(),
+                    quoted(&model.value)
+                ),
+                format!("write a model of theirs, such as `{model_of}`, or another agent in `agent.use`"),
+            ));
+        }
     }
 }
 

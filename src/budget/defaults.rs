@@ -10,7 +10,7 @@ use super::{
     LedgerError, LowBudget, Mode, On, Pace, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
     UnknownModel,
 };
-use crate::model::ModelId;
+use crate::model::{ModelId, Vendor};
 use crate::money::Usd;
 use crate::task::{Stakes, Task, Tier};
 
@@ -32,7 +32,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         ledger: LedgerChoice::Default,
         ledger_root: None,
         budgets: budgets(),
-        tiers: tiers(),
+        tiers: tiers(Preset::Claude),
         tasks: tasks(),
         rules: Vec::new(),
         ask_model: AskModel::Never,
@@ -66,7 +66,15 @@ fn budgets() -> Vec<BudgetLine> {
     ]
 }
 
-fn tiers() -> Tiers {
+/// The tiers where an agent is named and they are not: an agent that speaks to one vendor only gets that
+/// vendor's models. Of each vendor, models that the agent knows by itself, and whose prices several tables
+/// agree on.
+pub(super) fn tiers(preset: Preset) -> Tiers {
+    let [high, medium, low] = match preset.only() {
+        Some(Vendor::Anthropic) | None => ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
+        Some(Vendor::OpenAi) => ["gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-luna"],
+        Some(Vendor::Gemini) => ["gemini-3.1-pro-preview", "gemini-3.8-flash", "gemini-3.1-flash-lite"],
+    };
     let tier = |model, cents: i128, max_tokens, minutes: u64| TierLimits {
         model: ModelId::new(model),
         max_usd: Usd::from_pico(cents * 10_000_000_000),
@@ -76,9 +84,9 @@ fn tiers() -> Tiers {
         thinking: None,
     };
     Tiers {
-        high: tier("claude-opus-5-5", 400, 2_000_000, 40),
-        medium: tier("claude-sonnet-5-5", 80, 1_000_000, 20),
-        low: tier("claude-haiku-5-5", 10, 400_000, 10),
+        high: tier(high, 400, 2_000_000, 40),
+        medium: tier(medium, 80, 1_000_000, 20),
+        low: tier(low, 10, 400_000, 10),
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     Enforce, FailOr, LEDGER_BRANCH, LedgerChoice, LedgerError, LowBudget, Mode, Pace, Period, Preset,
     RetryTier, Rule, Scope, ServerTools, TierLimits, UnknownModel,
 };
+use crate::model::Vendor;
 use crate::money::{Usd, group};
 use crate::task::{Stakes, Task, Tier};
 
@@ -368,9 +369,13 @@ fn agent(out: &mut String, budget: &Budget) {
     let agent = &budget.agent;
     say!(out, "\nAgent");
     match agent.preset {
-        Preset::Claude if agent.args.is_empty() => say!(out, "  Claude Code."),
-        Preset::Claude => say!(out, "  Claude Code, with {}.", and(&quoted(&agent.args))),
         Preset::Command => say!(out, "  The command {}.", quoted(&agent.args).join(" ")),
+        preset if agent.args.is_empty() => say!(out, "  {}.", preset.title()),
+        preset => say!(out, "  {}, with {}.", preset.title(), and(&quoted(&agent.args))),
+    }
+    let keys: Vec<String> = keys(budget).into_iter().map(str::to_owned).collect();
+    if !keys.is_empty() {
+        say!(out, "  Its requests need the key in {}, which it does not see.", and(&keys));
     }
     if !agent.env.is_empty() {
         say!(out, "  It sees the variables {} besides the usual ones.", and(&agent.env));
@@ -401,6 +406,18 @@ fn agent(out: &mut String, budget: &Budget) {
     if budget.result_in_comment {
         say!(out, "  Its last text goes under a fold in the comment.");
     }
+}
+
+/// The variables of the keys that the agent's models need.
+fn keys(budget: &Budget) -> Vec<&'static str> {
+    let mut keys: Vec<&str> = budget
+        .models()
+        .into_iter()
+        .filter_map(|model| budget.agent.preset.vendor(model).map(Vendor::key_variable))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 fn comment(out: &mut String, policy: CommentPolicy) {

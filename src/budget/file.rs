@@ -168,7 +168,8 @@ mapping! {
 mapping! {
     /// The agent that is run.
     AgentKeys {
-        /// Which agent: `claude` for Claude Code, `command` for the command line in `args`.
+        /// Which agent: `claude` for Claude Code, `codex`, `gemini` for Gemini CLI, `opencode`, `aider`,
+        /// `mini-swe-agent`, or `command` for the command line in `args`.
         "use" => preset: Preset,
         /// Arguments added to the agent's own; for `command`, the whole command line.
         "args" => args: Vec<At<Text>>,
@@ -294,14 +295,16 @@ words! {
 }
 
 words! {
-    Preset, "agent" { "claude" => Preset::Claude, "command" => Preset::Command, }
-    later {
-        "codex": "write `use: command` with the command line in `args`, or `use: claude`",
-        "gemini": "write `use: command` with the command line in `args`, or `use: claude`",
-        "opencode": "write `use: command` with the command line in `args`, or `use: claude`",
-        "aider": "write `use: command` with the command line in `args`, or `use: claude`",
-        "mini-swe-agent": "write `use: command` with the command line in `args`, or `use: claude`",
+    Preset, "agent" {
+        "claude" => Preset::Claude,
+        "codex" => Preset::Codex,
+        "gemini" => Preset::Gemini,
+        "opencode" => Preset::Opencode,
+        "aider" => Preset::Aider,
+        "mini-swe-agent" => Preset::Mini,
+        "command" => Preset::Command,
     }
+    later {}
 }
 
 words! {

@@ -36,6 +36,7 @@ use crate::model::ModelId;
 use crate::money::Usd;
 use crate::task::{Effort, Stakes, Task, Tier};
 
+pub use crate::preset::Preset;
 pub use error::{Errors, Mistake, Position};
 pub use policies::{AskModel, Pace, Retry, RetryTier};
 pub use prices::{ModelPrice, ModelRates, Prices, TableChoice};
@@ -374,26 +375,6 @@ pub struct Agent {
     pub prompt: BTreeMap<Task, String>,
     /// What becomes of its work, by task.
     pub deliver: BTreeMap<Task, Deliver>,
-}
-
-/// The agents tollgate knows how to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// Claude Code.
-    Claude,
-    /// Whatever `args` say.
-    Command,
-}
-
-impl Preset {
-    /// The word for it in the budget file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Preset::Claude => "claude",
-            Preset::Command => "command",
-        }
-    }
 }
 
 /// What becomes of an agent's work.

@@ -24,14 +24,14 @@ mod stakes;
 mod text;
 mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::budget::Rule;
 use crate::event::Event;
 use crate::task::{Stakes, Task};
 
 /// The nature of a change itself, whatever was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// Prose, comments, licences, diagrams.
@@ -52,7 +52,7 @@ impl ChangeKind {
 }
 
 /// The classifier's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     /// What is asked for.
     pub task: Task,

@@ -1,6 +1,9 @@
 //! `tollgate ledger`: look after the ledger.
 
-use std::collections::BTreeMap;
+mod mend;
+mod transfer;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +14,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::cli::Shell;
-use crate::exit;
+use crate::exit::{self, Failure};
 use crate::id::HoldId;
 use crate::ledger::event::{Event, Kind, Reserve};
 use crate::ledger::hold::{Hold, Phase};
@@ -23,6 +26,9 @@ use crate::pipeline::{books, inputs};
 use crate::report::defuse;
 use crate::report::spend::exact;
 use crate::report::spend::runs::{Corrections, Passed, Run, Runs};
+
+pub use mend::{AdjustArgs, DoctorArgs};
+pub use transfer::ImportArgs;
 
 /// Runs that are shown at most, the newest.
 const RUNS_SHOWN_MAX: usize = 20;
@@ -48,10 +54,16 @@ pub enum Command {
     Show(ShowArgs),
     /// Read everything there is and check it; exit code 6 when it is damaged
     Verify,
-    /// Print every run, one a line, as it stands now
+    /// Print every run, one a line, as it stands now; or every event, to move the ledger
     Export(ExportArgs),
+    /// Bring the events of another ledger into this one, which must be empty
+    Import(ImportArgs),
     /// Give up a live hold that spent nothing
     Void(VoidArgs),
+    /// Correct what a closed hold is charged, on a person's word
+    Adjust(AdjustArgs),
+    /// Say what of a damaged ledger can be kept, and mend it with --yes; exit code 6 while it is damaged
+    Doctor(DoctorArgs),
 }
 
 /// What `tollgate ledger show` shows, and how.
@@ -83,6 +95,8 @@ pub enum ExportFormat {
     Jsonl,
     /// A table for spreadsheets
     Csv,
+    /// The ledger's own lines, all of them: what `tollgate ledger import` reads
+    Events,
 }
 
 /// A form of output.
@@ -119,7 +133,8 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// A [`crate::exit::Failure`] with exit code 2 where the budget file has to say which ledger and is invalid;
 /// another error where the output cannot be written.
-pub fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
+pub fn run(mut args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
+    name_whoever_asks(&mut args.command, shell)?;
     let place = match &args.ledger {
         Some(folder) => Place::File(folder.clone()),
         None => {
@@ -138,6 +153,23 @@ pub fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
     }
 }
 
+/// A correction is on somebody's word: the actor's in Actions, else the user's.
+fn name_whoever_asks(command: &mut Command, shell: &Shell) -> Result<(), Failure> {
+    let by = match command {
+        Command::Adjust(adjust) => &mut adjust.by,
+        Command::Doctor(DoctorArgs { yes: true, by }) => by,
+        _ => return Ok(()),
+    };
+    let known = ["GITHUB_ACTOR", "USER", "LOGNAME"].iter().find_map(|name| shell.var(name));
+    *by = by.take().or_else(|| known.map(str::to_owned));
+    match by {
+        Some(_) => Ok(()),
+        None => Err(Failure::usage(
+            "nobody is known to run this\n\nhint: say who with `--by NAME`: it is recorded",
+        )),
+    }
+}
+
 /// As [`run`], on the ledger in this folder. Results go to `out`, messages to `err`.
 ///
 /// # Errors
@@ -150,7 +182,11 @@ pub fn run_with(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let folder = options.namespace.iter().fold(ledger.to_owned(), |folder, name| folder.join(name));
-    run_on(command, Store::open_existing(ledger, options), Some(&folder), out, err)
+    let opened = match command {
+        Command::Import(_) => Store::open(ledger, options),
+        _ => Store::open_existing(ledger, options),
+    };
+    run_on(command, opened, Some(&folder), out, err)
 }
 
 /// As [`run_with`], on a ledger that was opened. `folder` is where its head can be removed by hand.
@@ -168,6 +204,12 @@ fn run_on(
             let hold = HoldId::from_text(&void.hold);
             store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
         }
+        Command::Adjust(args) => {
+            mend::adjust(&store, args).map(|(hold, before, after)| Done::Adjusted(hold, before, after))
+        }
+        Command::Doctor(args) => Ok(Done::Doctor(store, args)),
+        Command::Import(args) => Ok(Done::Import(store, args)),
+        Command::Export(args) if args.format == ExportFormat::Events => Ok(Done::Events(store)),
         Command::Export(args) => {
             corrections(&store, args.since).map(|known| Done::Export(store, known, args))
         }
@@ -182,6 +224,12 @@ fn run_on(
             return print_verified(folder, &verified, out, err);
         }
         Ok(Done::Export(store, known, args)) => return export(&store, known, args, out, err),
+        Ok(Done::Events(store)) => return transfer::export(&store, out),
+        Ok(Done::Import(store, args)) => return transfer::import(&store, args, out, err),
+        Ok(Done::Doctor(store, args)) => return mend::doctor(&store, args, out, err),
+        Ok(Done::Adjusted(hold, before, after)) => {
+            writeln!(out, "adjusted {hold}: {} instead of {}", after.shown(), before.shown())?;
+        }
         Ok(Done::Voided(hold, cap)) => writeln!(out, "voided {hold}: {} is free again", cap.shown())?,
         Err(error) => {
             writeln!(err, "error: {error}")?;
@@ -197,6 +245,11 @@ enum Done<'a> {
     Verified(Verified, Option<String>),
     Voided(HoldId, Usd),
     Export(Store, Corrections, &'a ExportArgs),
+    Events(Store),
+    Import(Store, &'a ImportArgs),
+    Doctor(Store, &'a DoctorArgs),
+    /// From what to what.
+    Adjusted(HoldId, Usd, Usd),
 }
 
 /// What runs were corrected to after they were closed.
@@ -223,7 +276,7 @@ fn export(
         write!(out, "{}", exact::RUNS_HEAD)?;
     }
     let mut print = |run: &Run| match args.format {
-        ExportFormat::Jsonl => writeln!(out, "{}", exact::run_json(run)),
+        ExportFormat::Jsonl | ExportFormat::Events => writeln!(out, "{}", exact::run_json(run)),
         ExportFormat::Csv => write!(out, "{}", exact::run_csv(run)),
     };
     let mut runs = Runs::knowing(known);
@@ -273,30 +326,36 @@ fn gather(store: &Store, since: Option<Timestamp>) -> Result<Shown, StoreError> 
     accounts.retain(|balance| balance.limit.window.contains(now));
     accounts.sort_by(|a, b| (&a.limit.purse, a.limit.window).cmp(&(&b.limit.purse, b.limit.window)));
     let live = store.holds()?;
-    let mut runs = closed_runs(store.events(since)?)?;
-    let earlier_runs = runs.len().saturating_sub(RUNS_SHOWN_MAX);
-    runs.drain(..earlier_runs);
+    let (runs, earlier_runs) = closed_runs(store.events(since)?)?;
     Ok(Shown { accounts, live, runs, earlier_runs })
 }
 
-/// The runs that were reserved and closed in these events, oldest first.
-fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Result<Vec<Hold>, StoreError> {
+/// The newest runs that were reserved and closed in these events, oldest first, and the number of earlier
+/// ones, which are let go of as others come.
+fn closed_runs(
+    events: impl Iterator<Item = Result<Event, StoreError>>,
+) -> Result<(Vec<Hold>, usize), StoreError> {
     let mut live: BTreeMap<HoldId, (Timestamp, Reserve)> = BTreeMap::new();
-    let mut runs: Vec<Hold> = Vec::new();
+    let mut runs: VecDeque<Hold> = VecDeque::new();
+    let mut earlier = 0;
     for event in events {
         let event = event?;
         if let Kind::Reserve(terms) = event.kind {
             live.insert(event.hold, (event.at, terms));
             continue;
         }
-        if let Kind::Refuse(_) = event.kind {
+        if let Kind::Refuse(_) | Kind::Note(_) = event.kind {
             continue;
         }
         let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));
         let known = match closed {
             Some(hold) => {
-                runs.push(hold);
-                runs.last_mut()
+                runs.push_back(hold);
+                if runs.len() > RUNS_SHOWN_MAX {
+                    runs.pop_front();
+                    earlier += 1;
+                }
+                runs.back_mut()
             }
             None => runs.iter_mut().rev().find(|hold| hold.id == event.hold),
         };
@@ -304,7 +363,7 @@ fn closed_runs(events: impl Iterator<Item = Result<Event, StoreError>>) -> Resul
         // step is legal is for `verify` to say.
         let _ = known.map(|hold| hold.step(&event.kind));
     }
-    Ok(runs)
+    Ok((runs.into(), earlier))
 }
 
 fn table(header: &[&str], amounts: &[usize]) -> Table {

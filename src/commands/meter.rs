@@ -203,6 +203,7 @@ fn config(args: &Args, table: &'static Table, ways: Vec<Way>) -> Config {
         policy,
         allowance: Allowance { usd: args.cap_usd, fresh_tokens: args.cap_tokens },
         routed: None,
+        output_default: None,
         journal: args.journal.clone(),
         clock: Timestamp::now,
     }

@@ -1,5 +1,6 @@
 //! One module a command. Each turns its arguments into a request value before any work starts.
 
+pub mod around;
 pub mod check;
 pub mod classify;
 pub mod cost;
@@ -10,6 +11,7 @@ pub mod meter;
 pub mod plan;
 pub mod preset;
 pub mod prices;
+pub mod reconcile;
 pub mod report;
 pub mod run;
 pub mod simulate;

@@ -56,11 +56,13 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
             .map(|UpstreamArg(vendor, upstream)| (vendor, upstream))
             .collect(),
         summary_json: args.summary_json,
+        around: false,
         command: args.command,
     };
     pipeline::run(request, shell).await
 }
 
-fn parse_task(text: &str) -> Result<Task, String> {
+/// A task by its name.
+pub(super) fn parse_task(text: &str) -> Result<Task, String> {
     text.parse().map_err(|()| "expected implementation, review or docs".to_owned())
 }

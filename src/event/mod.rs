@@ -13,6 +13,8 @@ pub mod source;
 
 pub use source::{Env, current};
 
+use serde::{Deserialize, Serialize};
+
 /// The longest text kept of a title, a body, a comment or an input, in bytes. GitHub's own limit is
 /// 65,536 characters; what a payload holds beyond this is cut.
 pub const TEXT_BYTES_MAX: usize = 256 * 1024;
@@ -75,7 +77,7 @@ pub enum EventError {
 }
 
 /// A person or a bot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The login.
     pub login: String,
@@ -98,7 +100,7 @@ impl Person {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// `pull_request`
     PullRequest,
@@ -150,7 +152,7 @@ pub const PATCH_BYTES_MAX: usize = 128 * 1024;
 pub const PATCHES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A changed file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// Its path.
     pub path: String,
@@ -164,7 +166,7 @@ pub struct FileChange {
 }
 
 /// The change at hand: a pull request, a pushed range, or the local branch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The pull request's number.
     pub number: Option<u64>,
@@ -197,7 +199,7 @@ pub struct Change {
 }
 
 /// The event that a run answers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
     pub kind: Kind,

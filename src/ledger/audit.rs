@@ -138,7 +138,7 @@ impl Audit {
             Kind::Reserve(terms) => self.open(event, terms)?,
             Kind::Settle(_) | Kind::Void(_) | Kind::Expire(_) => self.close(event)?,
             Kind::Adjust(_) => self.adjust(event)?,
-            Kind::Refuse(_) => {}
+            Kind::Refuse(_) | Kind::Note(_) => {}
         }
         self.seq = event.seq;
         self.first_at.get_or_insert(event.at);

@@ -313,7 +313,7 @@ impl Book {
                 }
                 self.charge(&body.of, body.delta);
             }
-            Kind::Refuse(_) => {}
+            Kind::Refuse(_) | Kind::Note(_) => {}
         }
         self.seq = event.seq;
         self.at = Some(event.at);

@@ -78,6 +78,8 @@ pub enum Kind {
     Adjust(Adjust),
     /// It was never granted: a limit had too little left. Money takes no notice.
     Refuse(Refuse),
+    /// Something that is of no hold. Money takes no notice.
+    Note(Note),
 }
 
 impl Kind {
@@ -91,6 +93,8 @@ impl Kind {
             Kind::Expire(_) => "expire",
             Kind::Adjust(_) => "adjust",
             Kind::Refuse(_) => "refuse",
+            Kind::Note(Note::Repair(_)) => "repair",
+            Kind::Note(Note::Bill(_)) => "bill",
         }
     }
 }
@@ -207,6 +211,62 @@ pub struct Refuse {
     pub about: About,
 }
 
+/// Something on record that is of no hold; its key says what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Damaged events were dropped.
+    Repair(Repair),
+    /// The provider's bill of a day was compared with the ledger.
+    Bill(Bill),
+}
+
+/// What was dropped of a damaged ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Events that were kept, all of them before this one.
+    pub kept: u64,
+    /// Lines that were dropped.
+    pub dropped: u64,
+    /// Their bytes.
+    pub dropped_bytes: u64,
+    /// Their SHA-256, in hex.
+    pub sha256: String,
+    /// What was wrong.
+    pub damage: String,
+    /// The folder beside the events that has the damaged files.
+    pub aside: String,
+    /// On whose word.
+    pub by: String,
+}
+
+/// What a provider charged for a day, and what the ledger has for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bill {
+    /// The provider.
+    pub provider: String,
+    /// The day, in UTC, as in `2026-11-23`.
+    pub day: String,
+    /// What the provider charged.
+    pub billed: Usd,
+    /// What the ledger has.
+    pub ledger: Usd,
+    /// The part of that which is a bound without evidence.
+    pub unproven: Usd,
+    /// By model.
+    pub models: Vec<BilledModel>,
+}
+
+/// A model's part of a bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BilledModel {
+    /// The model, as the provider names it; empty for what is no model's.
+    pub model: String,
+    /// What the provider charged.
+    pub billed: Usd,
+    /// What the ledger has.
+    pub ledger: Usd,
+}
+
 /// An event with its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -307,6 +367,8 @@ pub fn encode(event: &Event, prev: &LineHash) -> Result<String, TooLarge> {
         Kind::Expire(body) => serde_json::value::to_raw_value(body),
         Kind::Adjust(body) => serde_json::value::to_raw_value(body),
         Kind::Refuse(body) => serde_json::value::to_raw_value(body),
+        Kind::Note(Note::Repair(body)) => serde_json::value::to_raw_value(body),
+        Kind::Note(Note::Bill(body)) => serde_json::value::to_raw_value(body),
     }
     .expect("structs of strings and integers have a JSON form");
     let written = Written {
@@ -349,6 +411,8 @@ pub fn decode(line: &[u8]) -> Result<Line, LineError> {
         "expire" => Kind::Expire(serde_json::from_str(body).map_err(malformed)?),
         "adjust" => Kind::Adjust(serde_json::from_str(body).map_err(malformed)?),
         "refuse" => Kind::Refuse(serde_json::from_str(body).map_err(malformed)?),
+        "repair" => Kind::Note(Note::Repair(serde_json::from_str(body).map_err(malformed)?)),
+        "bill" => Kind::Note(Note::Bill(serde_json::from_str(body).map_err(malformed)?)),
         _ => return Err(LineError::UnknownType(read.t)),
     };
     let event = Event { seq: read.seq, at: read.at, hold: read.hold, kind };

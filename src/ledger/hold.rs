@@ -107,6 +107,7 @@ impl Hold {
         let (origin, spend, phase) = match kind {
             Kind::Reserve(_) => return Err(Illegal("was granted before".to_owned())),
             Kind::Refuse(_) => return Err(Illegal("was granted, and cannot be refused".to_owned())),
+            Kind::Note(_) => return Err(Illegal("is a hold, and no note".to_owned())),
             Kind::Settle(body) => (&body.of, body.spend.clone(), Phase::Settled),
             Kind::Void(body) => (&body.of, Spend::default(), Phase::Voided),
             Kind::Expire(body) => (&body.of, body.spend.clone(), Phase::Expired),

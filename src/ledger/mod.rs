@@ -78,7 +78,7 @@ impl Limit {
 }
 
 /// A limit with what has been taken from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// The limit.
     pub limit: Limit,

@@ -61,20 +61,29 @@ pub(super) struct Rules {
     pub(super) table: &'static Table,
     pub(super) policy: Policy,
     pub(super) routed: Option<ModelId>,
+    /// The output cap of requests that name none.
+    output_default: Option<u64>,
 }
 
 impl Rules {
     /// The rules of a run. One that only observes refuses nothing and changes nothing.
-    pub(super) fn new(table: &'static Table, mut policy: Policy, routed: Option<ModelId>) -> Self {
+    pub(super) fn new(
+        table: &'static Table,
+        mut policy: Policy,
+        routed: Option<ModelId>,
+        mut output_default: Option<u64>,
+    ) -> Self {
         if !policy.enforce {
             policy.deny_unknown_model = false;
             policy.deny_server_tools = false;
             policy.dearer_model = DearerModel::Allow;
+            output_default = None;
         }
-        Self { table, policy, routed }
+        Self { table, policy, routed, output_default }
     }
 
-    /// What has to be changed in a request before anything else: its model, where policy says so.
+    /// What has to be changed in a request before anything else: its model, where policy says so, and its
+    /// output cap, where it has none.
     pub(super) fn edits(&self, request: &Request, when: When) -> Result<(Edits, Vec<String>), Problem> {
         let mut notes: Vec<String> = Vec::new();
         for field in request.unknown_fields() {
@@ -94,7 +103,8 @@ impl Rules {
             }
             checked => checked?,
         }
-        let mut edits = Edits::default();
+        let output_cap = self.output_default.filter(|_| request.output_cap().is_none());
+        let mut edits = Edits { output_cap, ..Edits::default() };
         if let Some(routed) = self.routed.as_ref().filter(|routed| self.dearer(request.model(), routed, when))
         {
             match self.policy.dearer_model {
@@ -107,6 +117,15 @@ impl Rules {
             }
         }
         Ok((edits, notes))
+    }
+
+    /// Whether a request goes to the model that the run was routed to; where it was routed to none, every
+    /// model is as good.
+    pub(super) fn is_routed(&self, request: &Request, edits: &Edits) -> bool {
+        let Some(routed) = &self.routed else { return true };
+        let model = edits.model.as_ref().unwrap_or(request.model());
+        let known = |model: &ModelId| self.table.find(model).map(|model| &model.id);
+        model == routed || known(model).is_some_and(|id| known(routed) == Some(id))
     }
 
     /// Whether a model is dearer than the routed one. One without a price is judged by
@@ -221,7 +240,7 @@ impl Rules {
         bounded: &mut Bounded,
         noted: Option<&Bounded>,
         sized: Option<Spend>,
-        main_thread: bool,
+        thread: Thread,
     ) -> Ask {
         let note = noted.map(|noted| {
             // Where the note lifts the request into a dearer band, the dearer rate holds for both.
@@ -237,7 +256,7 @@ impl Rules {
             input,
             output_asked: bounded.output,
             output_min: request.min_output_cap(),
-            thread: if main_thread { Thread::Main } else { Thread::Side },
+            thread,
             note,
         }
     }
@@ -283,7 +302,7 @@ mod tests {
             is: crate::price::OwnPrice::SameAs("gpt-5.5".into()),
         };
         let (table, _) = Table::embedded().with_own(&[own], false).expect("a name");
-        let rules = Rules::new(table.kept(), policy, None);
+        let rules = Rules::new(table.kept(), policy, None, None);
         let when = When::On(jiff::civil::Date::constant(2026, 11, 23));
         let output_rate = |path: &str, tier: &str, tier_set: bool| {
             let body = format!(r#"{{"messages":[{{"role":"user","content":"a"}}]{tier}}}"#);

@@ -18,16 +18,17 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::account::{Ask, Note};
+use super::account::{Ask, Note, Thread};
 use super::bound::{Bounded, Rules, ServedIn, longest_note};
 use super::line::{Arriving, Dial, LineError, Lines};
 use super::settle::Charge;
 use super::state::{Admission, Admitted, State, Stop};
 use super::tap::{ReplyBody, Tap};
+use super::threads::{Signs, Threads};
 use super::upstream::{self, Way};
 use super::{account, say};
 use crate::price::When;
-use crate::provider::{Answer, Api, Edits, InputBound, Problem, Reader, Request, Vendor};
+use crate::provider::{self, Answer, Api, Edits, InputBound, Problem, Reader, Request, Vendor};
 
 /// Says on every answer whether it comes from the provider.
 const MARK: HeaderName = HeaderName::from_static("x-tollgate");
@@ -54,6 +55,7 @@ pub(super) type Reply = Response<ReplyBody>;
 pub(super) struct Gate<C> {
     pub(super) state: Arc<State>,
     pub(super) rules: Rules,
+    pub(super) threads: Threads,
     pub(super) routes: Vec<Route<C>>,
     pub(super) clock: fn() -> Timestamp,
     pub(super) counts: Counts,
@@ -89,7 +91,7 @@ struct Wanted<'a, C> {
     path: &'a PathAndQuery,
     edits: Edits,
     when: When,
-    main_thread: bool,
+    thread: Thread,
 }
 
 impl<C: Dial> Gate<C> {
@@ -160,9 +162,13 @@ impl<C: Dial> Gate<C> {
         for note in &notes {
             self.state.note(note);
         }
-        let main_thread = api.is_main_thread(headers);
+        let thread = self.threads.of(Signs {
+            sub_agent: provider::names_sub_agent(headers) || request.sub_agent_shape(),
+            routed: self.rules.is_routed(request, &edits),
+            tools: request.offers_tools(),
+        });
         let route = self.route(api.vendor())?;
-        let mut wanted = Wanted { api, route, request, headers, path, edits, when, main_thread };
+        let mut wanted = Wanted { api, route, request, headers, path, edits, when, thread };
         let (admitted, bounded) = self.admit(&wanted).await?;
         // A request that names no cap is given the one that it is bounded by.
         let lowered = request
@@ -218,7 +224,7 @@ impl<C: Dial> Gate<C> {
         } else {
             None
         };
-        let ask = self.rules.ask(request, &mut bounded, noted.as_ref(), sized, wanted.main_thread);
+        let ask = self.rules.ask(request, &mut bounded, noted.as_ref(), sized, wanted.thread);
         Ok((bounded, ask))
     }
 
@@ -294,7 +300,7 @@ impl<C: Dial> Gate<C> {
             admitted,
             bounded,
             status: 0,
-            main_thread: wanted.main_thread,
+            main_thread: wanted.thread == Thread::Main,
         };
         let lines = wanted.route.lines.clone();
         charge.admitted.left();

@@ -16,6 +16,7 @@ mod server;
 mod settle;
 mod state;
 mod tap;
+mod threads;
 mod upstream;
 
 pub use line::Dial;
@@ -23,6 +24,8 @@ pub use run::{Config, Meter, StartError};
 pub use upstream::{Key, SUBSCRIPTION_VARIABLE, Secret, Upstream, UpstreamError, Way};
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::ModelId;
 use crate::money::Usd;
@@ -64,7 +67,7 @@ pub enum DearerModel {
 }
 
 /// How far the run is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
     /// Within its cap.
     #[default]
@@ -105,7 +108,7 @@ pub struct Snapshot {
 }
 
 /// What one model used in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelTotals {
     /// Requests forwarded.
     pub requests: u64,
@@ -118,7 +121,7 @@ pub struct ModelTotals {
 }
 
 /// What a run used, when it is over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Its cost.
     pub settled: Usd,
@@ -145,6 +148,12 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Whether the cap is what ended the work: the agent was given its last answer, or was stopped.
+    #[must_use]
+    pub fn at_cap(&self) -> bool {
+        matches!(self.phase, Phase::LastCall | Phase::Stopped) || self.stopped_requests > 0
+    }
+
     /// The tokens of all models.
     #[must_use]
     pub fn counts(&self) -> Counts {

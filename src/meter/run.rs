@@ -19,6 +19,7 @@ use super::journal::Journal;
 use super::line::Dial;
 use super::server::{Door, serve};
 use super::state::State;
+use super::threads::Threads;
 use super::upstream::{Secret, Way};
 use super::{Allowance, Policy, Snapshot, Totals};
 use crate::model::ModelId;
@@ -42,6 +43,8 @@ pub struct Config {
     pub allowance: Allowance,
     /// The model that the run was routed to; `None` where every model is as good.
     pub routed: Option<ModelId>,
+    /// The output cap of requests that name none, in tokens; `None` for the most that their models give.
+    pub output_default: Option<u64>,
     /// Where the journal is written; a file that is not there yet. `None` for no journal.
     pub journal: Option<PathBuf>,
     /// The clock by which prices are chosen.
@@ -110,7 +113,8 @@ impl Meter {
         let token = crate::id::random_hex(TOKEN_BYTES);
         let gate = Gate {
             state: state.clone(),
-            rules: Rules::new(config.table, config.policy, config.routed),
+            rules: Rules::new(config.table, config.policy, config.routed, config.output_default),
+            threads: Threads::default(),
             routes: Route::all(&connector, config.ways),
             clock: config.clock,
             counts: Counts::default(),

@@ -200,6 +200,12 @@ impl Upstream {
         Ok(Self { base: base.map_err(|_| not_url())?, host, prefix })
     }
 
+    /// The address as it can be written down and read again.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}", self.base.to_string().trim_end_matches('/'), self.prefix)
+    }
+
     /// Where connections go.
     pub(super) fn base(&self) -> Uri {
         self.base.clone()
@@ -323,8 +329,10 @@ fn goes_on(vendor: Vendor, name: &HeaderName) -> bool {
         || match vendor {
             Vendor::Anthropic => starts(&["anthropic-", "x-claude-code-"]) || name == "x-app",
             Vendor::OpenAi => {
-                starts(&["openai-", "x-codex-"])
-                    || matches!(name, "originator" | "session_id" | "http-referer" | "x-title")
+                // Codex says by some of these how its tools are to be read, and whose turn it is.
+                starts(&["openai-", "x-codex-", "x-openai-"])
+                    || matches!(name, "originator" | "session_id" | "session-id" | "thread-id")
+                    || matches!(name, "http-referer" | "x-client-request-id" | "x-title")
             }
             Vendor::Gemini => name == "x-goog-api-client",
         }
@@ -368,6 +376,7 @@ mod tests {
             let base = upstream.base().to_string();
             let path = upstream.path(Vendor::Anthropic, &path).expect(text);
             assert_eq!(format!("{}{path}", base.trim_end_matches('/')), uri);
+            assert_eq!(Upstream::parse(&upstream.url()), Ok(upstream), "{text}");
         }
         for (text, message) in [
             (
@@ -468,44 +477,47 @@ mod tests {
             "x-goog-api-key",
             "api-key",
             "originator",
+            "thread-id",
+            "x-openai-subagent",
         ] {
             from.insert(HeaderName::from_static(name), HeaderValue::from_static("a"));
         }
-        for (vendor, address, path, uri, expected) in [
+        let openai = &["openai-beta: a", "originator: a", "thread-id: a", "x-openai-subagent: a"][..];
+        let google = &["x-goog-api-client: a"][..];
+        let azure = "/openai/deployments/d/chat/completions?api-version=2026-01-01";
+        for (vendor, address, path, uri, key, others) in [
             (
                 Vendor::OpenAi,
                 "https://api.openai.com",
                 "/v1/responses",
                 "/v1/responses",
-                &["authorization: Bearer k", "openai-beta: a", "originator: a"][..],
+                "authorization: Bearer k",
+                openai,
             ),
-            (
-                Vendor::OpenAi,
-                "https://x.openai.azure.com",
-                "/openai/deployments/d/chat/completions?api-version=2026-01-01",
-                "/openai/deployments/d/chat/completions?api-version=2026-01-01",
-                &["api-key: k", "openai-beta: a", "originator: a"],
-            ),
+            (Vendor::OpenAi, "https://x.openai.azure.com", azure, azure, "api-key: k", openai),
             (
                 Vendor::OpenAi,
                 "https://openrouter.ai/api/v1",
                 "/v1/chat/completions",
                 "/api/v1/chat/completions",
-                &["authorization: Bearer k", "openai-beta: a", "originator: a"],
+                "authorization: Bearer k",
+                openai,
             ),
             (
                 Vendor::Gemini,
                 "https://generativelanguage.googleapis.com",
                 "/v1beta/models/m:streamGenerateContent?key=token&alt=sse",
                 "/v1beta/models/m:streamGenerateContent?alt=sse",
-                &["x-goog-api-client: a", "x-goog-api-key: k"],
+                "x-goog-api-key: k",
+                google,
             ),
             (
                 Vendor::Gemini,
                 "https://generativelanguage.googleapis.com",
                 "/v1beta/models?key=token",
                 "/v1beta/models",
-                &["x-goog-api-client: a", "x-goog-api-key: k"],
+                "x-goog-api-key: k",
+                google,
             ),
         ] {
             let upstream = Upstream::parse(address).expect(address);
@@ -517,12 +529,15 @@ mod tests {
             let mut seen: Vec<String> =
                 seen.map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
             seen.sort();
-            assert_eq!(
-                (request.uri().to_string().as_str(), seen.as_slice()),
-                (uri, &expected.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()[..]),
-                "{address}"
-            );
+            let mut expected: Vec<String> =
+                others.iter().chain([&key]).map(|text| (*text).to_owned()).collect();
+            expected.sort();
+            assert_eq!((request.uri().to_string(), seen), (uri.to_owned(), expected), "{address}");
         }
+    }
+
+    #[test]
+    fn an_address_may_tell_where_requests_are_served() {
         let region = |address: &str| Upstream::parse(address).expect(address).region();
         assert_eq!(region("https://eu.api.openai.com"), Region::Regional);
         assert_eq!(region("https://api.openai.com"), Region::Global);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,15 +29,24 @@ use crate::task::Task;
 const MATRIX_DIGITS: usize = 12;
 /// How long a hold outlives its run's time limit: time to drain, to settle, and to be late.
 const LEASE_MARGIN: Duration = Duration::from_secs(15 * 60);
+/// The folder of the runner's temporary folder that runs around other steps keep theirs in.
+const OUTSIDE: &str = "tollgate";
+/// Digits that tell the books of one checkout apart there.
+const BOOKS_DIGITS: usize = 12;
+
 /// Opens the ledger, and settles what runs that died before they settled have left.
 ///
 /// # Errors
 /// When the ledger cannot be used, as a [`Failure`] with exit code 6.
-pub fn open(place: Place, state: &Path, simulate: bool, shell: &mut Shell) -> anyhow::Result<Store> {
+pub fn open(place: Place, inputs: &Inputs, simulate: bool, shell: &mut Shell) -> anyhow::Result<Store> {
     let store = place.open(simulate).map_err(unavailable)?;
-    for dead in folder::dead_runs(&runs(state, simulate))? {
-        let note = settle_dead(&store, dead, simulate)?;
-        writeln!(shell.err, "note: {note}")?;
+    let mut folders = vec![runs(inputs, simulate, false, shell), runs(inputs, simulate, true, shell)];
+    folders.dedup();
+    for dead in folders.iter().map(|runs| folder::dead_runs(runs)).collect::<Result<Vec<_>, _>>()? {
+        for dead in dead {
+            let note = settle_dead(&store, dead, simulate)?;
+            writeln!(shell.err, "note: {note}")?;
+        }
     }
     for hold in store.sweep().map_err(unavailable)? {
         writeln!(shell.err, "note: hold {hold} expired before its run settled it, so all of it is charged")?;
@@ -45,10 +54,17 @@ pub fn open(place: Place, state: &Path, simulate: bool, shell: &mut Shell) -> an
     Ok(store)
 }
 
-/// Where the folders of runs lie: simulated ones beside their own ledger.
+/// Where the folders of runs lie: simulated ones beside their own ledger. Those `around` another step lie
+/// outside the checkout, which that step may clean: in the runner's folder for the job, where there is one.
 #[must_use]
-pub fn runs(state: &Path, simulate: bool) -> std::path::PathBuf {
-    if simulate { state.join(SIMULATED) } else { state.to_owned() }
+pub fn runs(inputs: &Inputs, simulate: bool, around: bool, shell: &Shell) -> PathBuf {
+    let Inputs { state, budget, .. } = inputs;
+    let own = if simulate { state.join(SIMULATED) } else { state.clone() };
+    let Some(temp) = shell.var("RUNNER_TEMP").filter(|_| around && inputs.on_actions) else { return own };
+    // A dead run is charged on its own ledger, never on another that the same job uses.
+    let books = format!("{}\n{:?}", own.display(), budget.ledger);
+    let digest = crate::id::hex(&Sha256::digest(books.as_bytes()));
+    Path::new(temp).join(OUTSIDE).join(&digest[..BOOKS_DIGITS])
 }
 
 /// The limits that apply, raised by an override that counts, with the purses that the ledger knows them by.
@@ -65,7 +81,12 @@ pub fn limits(shell: &Shell, inputs: &Inputs, task: Task, now: Timestamp) -> Lim
 
 /// The ledger failed: a [`Failure`] with exit code 6.
 pub fn unavailable(error: StoreError) -> anyhow::Error {
-    Failure::ledger(error.to_string()).into()
+    unavailable_text(&error.to_string())
+}
+
+/// As [`unavailable`], of an error that is not one's own.
+pub fn unavailable_text(error: &str) -> anyhow::Error {
+    Failure::ledger(error).into()
 }
 
 /// Charges a dead run: by its journal where nobody else could have written that, else its whole hold.
@@ -111,7 +132,9 @@ fn settle_dead(store: &Store, dead: DeadRun, simulate: bool) -> anyhow::Result<S
     }
 }
 
-fn evidence(recovered: &journal::Recovered) -> Spend {
+/// What a journal proves that a run has spent.
+#[must_use]
+pub fn evidence(recovered: &journal::Recovered) -> Spend {
     let mut spend = spend(&recovered.totals);
     spend.usd += recovered.in_flight_worst;
     spend.estimated += recovered.in_flight_worst;

@@ -108,9 +108,19 @@ pub(super) struct Facts {
     pub(super) around: Around,
 }
 
-/// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files.
-///
-/// Returns the exit code. A verdict that fails stands, whatever cannot be written.
+/// What was reported of a run.
+pub(super) struct Reported {
+    /// The exit code.
+    pub(super) code: u8,
+    /// The verdict in a sentence.
+    pub(super) reason: String,
+    /// Its hold is closed.
+    pub(super) settled: bool,
+    /// Its step outputs.
+    pub(super) outputs: Vec<(&'static str, String)>,
+}
+
+/// Reports a run everywhere it is to be reported: terminal, comment, summary, outputs, files. A verdict that fails stands, whatever cannot be written.
 ///
 /// # Errors
 /// When the verdict passes, and a result cannot be written.
@@ -120,7 +130,7 @@ pub(super) async fn report(
     mut facts: Facts,
     voice: Option<Voice>,
     shell: &mut Shell,
-) -> anyhow::Result<u8> {
+) -> anyhow::Result<Reported> {
     let hurried = gate.outcome == Outcome::Cancelled;
     let (poster, stuck) = match voice {
         Some(voice) => voice.end(hurried).await,
@@ -139,13 +149,12 @@ pub(super) async fn report(
     // Each is tried, whatever becomes of the others.
     let unwritten = [files, on_actions, streams].into_iter().find_map(Result::err);
     match unwritten {
-        Some(error) if gate.code == exit::PASS => Err(error),
-        Some(error) => {
-            writeln!(shell.err, "warning: {error:#}")?;
-            Ok(gate.code)
-        }
-        None => Ok(gate.code),
+        Some(error) if gate.code == exit::PASS => return Err(error),
+        Some(error) => writeln!(shell.err, "warning: {error:#}")?,
+        None => {}
     }
+    let (reason, settled) = (gate.reason.clone(), gate.code != exit::LEDGER);
+    Ok(Reported { code: gate.code, reason, settled, outputs: outputs::of(&run) })
 }
 
 /// The files that were asked for, and those of the run's folder: an agent may have taken that away.
@@ -347,7 +356,7 @@ pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Resu
             Kind::Expire(expire) => (expire.spend, expire.of),
             // A correction says the true spend, which takes the place of what was said before.
             Kind::Adjust(adjust) => (adjust.spend, adjust.of),
-            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) => continue,
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Note(_) => continue,
         };
         if of.purses.iter().any(|own| own == purse) {
             spends.insert(event.hold, spend);
@@ -377,7 +386,7 @@ pub(super) async fn refused(
     shell: &mut Shell,
 ) -> anyhow::Result<u8> {
     let facts = Facts { balances: balances.to_vec(), around: around(story, Vec::new()), ..Facts::default() };
-    report(story, gate, facts, None, shell).await
+    Ok(report(story, gate, facts, None, shell).await?.code)
 }
 
 /// Nothing was run, for a reason that is no budget's. Returns the exit code.
@@ -400,5 +409,5 @@ pub(super) async fn skipped_with(
 ) -> anyhow::Result<u8> {
     let saved = Saved { notes, ..Saved::default() };
     let facts = Facts { saved, around: around(story, Vec::new()), ..Facts::default() };
-    report(story, gate, facts, None, shell).await
+    Ok(report(story, gate, facts, None, shell).await?.code)
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{self, HoldId};
@@ -26,7 +27,18 @@ pub struct RunFolder {
     path: PathBuf,
     nonce: String,
     /// Held for as long as the run lives; the system lets go of it when the process dies.
-    _lock: File,
+    lock: File,
+}
+
+/// While this is there, a process that is started has the lock as well, and keeps it when this one ends.
+#[derive(Debug)]
+pub struct Shared<'a>(&'a File);
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        // It closes with the process at the latest.
+        let _ = fcntl_setfd(self.0, FdFlags::CLOEXEC);
+    }
 }
 
 /// What the folder remembers of its run.
@@ -53,7 +65,30 @@ impl RunFolder {
         let lock = new_file(&path.join("lock"))?;
         // Another process that looks for dead runs may hold it for a moment: that is waited for.
         flock(&lock, FlockOperation::LockExclusive)?;
-        Ok(Self { path, nonce, _lock: lock })
+        Ok(Self { path, nonce, lock })
+    }
+
+    /// The folder of a run that has been left by its process, or is about to be; `None` while that still
+    /// has the lock.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn take_over(path: &Path) -> io::Result<Option<Self>> {
+        let lock = open(&path.join("lock"))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
+        let nonce = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Some(Self { path: path.to_owned(), nonce, lock }))
+    }
+
+    /// Lets the processes that are started while the returned value is there keep the run alive.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn share(&self) -> io::Result<Shared<'_>> {
+        fcntl_setfd(&self.lock, FdFlags::empty())?;
+        Ok(Shared(&self.lock))
     }
 
     /// The folder.
@@ -66,6 +101,14 @@ impl RunFolder {
     #[must_use]
     pub fn nonce(&self) -> &str {
         &self.nonce
+    }
+
+    /// Remembers that the run's hold is closed.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn closed(&self, hold: &HoldId, started: Timestamp) -> io::Result<()> {
+        self.remember(&Record { hold: hold.clone(), started, finished: true })
     }
 
     /// Remembers the run, or that it is finished. Written beside and renamed: never half there.
@@ -111,7 +154,11 @@ fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file that is one, as far as any of ours can be long.
+///
+/// # Errors
+/// When it is none, or cannot be read.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)

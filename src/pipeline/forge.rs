@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::inputs;
 use crate::budget::{self, Budget, MayOverride, Override, PATH as BUDGET_FILE};
@@ -30,9 +31,10 @@ pub struct Forge {
 }
 
 /// What is known beside the event and the budget.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Known {
     /// The way to GitHub, where there is one.
+    #[serde(skip)]
     pub forge: Option<Forge>,
     /// What a reader must not miss.
     pub remarks: Vec<String>,
@@ -46,6 +48,16 @@ pub struct Known {
     pub lift: Option<Lift>,
     /// The commit that the run is about.
     pub commit: Option<String>,
+}
+
+impl Known {
+    /// Opens the way to GitHub; why there is none is noted.
+    pub(super) fn open_forge(&mut self, shell: &Shell, event: &Event) {
+        match Forge::open(shell, event) {
+            Ok(forge) => self.forge = forge,
+            Err(why) => self.notes.push(format!("GitHub was not asked: {}", first_line(&why))),
+        }
+    }
 }
 
 impl Forge {

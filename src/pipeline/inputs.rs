@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use super::forge::{self, Forge, Known};
+use super::forge::{self, Known};
 use super::prices::{self, Here};
 use super::trust;
 use crate::budget::{self, Budget, CommentShow, PATH as BUDGET_FILE};
@@ -32,6 +32,8 @@ pub struct Inputs {
     pub event: Event,
     /// The checked budget file, or the built-in defaults.
     pub budget: Budget,
+    /// The text that it was read from and what that is called; nothing for the defaults.
+    pub budget_text: Option<(String, String)>,
     /// The workflow file that runs it, by path.
     pub workflow: Option<String>,
     /// Whether GitHub's runner reads the log.
@@ -76,10 +78,7 @@ impl Inputs {
         let of_another = on_actions && !is_on_default_branch(shell.var("GITHUB_REF"), &event);
         let mut known = Known::default();
         if ask {
-            match Forge::open(shell, &event) {
-                Ok(forge) => known.forge = forge,
-                Err(why) => known.notes.push(format!("GitHub was not asked: {}", forge::first_line(&why))),
-            }
+            known.open_forge(shell, &event);
         }
         let github = known.forge.as_ref().map(|forge| forge.github.clone());
         for note in trust::confirm(github.as_ref(), &mut event).await {
@@ -94,8 +93,8 @@ impl Inputs {
             true => pinned_budget(git.as_ref(), &event, &mut known).await?,
             false => read_budget(budget_file, &root)?,
         };
-        let budget = match found {
-            Some((text, path)) => parse(&text, &path)?,
+        let budget = match &found {
+            Some((text, path)) => parse(text, path)?,
             None => {
                 let note = "note: there is no budget file, so this run observes: it is metered and reported, and \
                             nothing stops or fails.\n\nhint: `tollgate init` writes a budget file that enforces";
@@ -116,7 +115,20 @@ impl Inputs {
             }
             Err(error) => (Table::embedded(), Some(error.to_string())),
         };
-        Ok(Self { event, budget, workflow, on_actions, of_another, root, state, known, table, no_prices })
+        let budget_text = found;
+        Ok(Self {
+            event,
+            budget,
+            budget_text,
+            workflow,
+            on_actions,
+            of_another,
+            root,
+            state,
+            known,
+            table,
+            no_prices,
+        })
     }
 
     /// Refuses to go on where the budget file demands prices that cannot be had.

@@ -3,9 +3,15 @@
 //! ```text
 //! event + budget file ─▶ classify ─▶ route ─▶ reserve ─▶ run the agent through the meter ─▶ settle ─▶ report ─▶ gate
 //! ```
+//!
+//! [`run`] tells all of it in one process. Around a step of somebody else's the same story has a break where
+//! the agent runs: [`start`] tells it up to there and leaves the meter behind, [`finish()`] goes on from what
+//! that has counted.
 
+mod around;
 mod asks;
 pub mod books;
+mod conclude;
 mod deliver;
 mod finish;
 pub mod folder;
@@ -15,6 +21,7 @@ mod live;
 pub mod place;
 pub(crate) mod prices;
 mod prompt;
+mod reserve;
 mod retry;
 mod second;
 mod siblings;
@@ -24,51 +31,45 @@ mod voice;
 mod webhook;
 mod work;
 
+pub use around::{Finish, Outcome, attend};
+
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use rustix::process::Signal;
 
 use crate::agent::process::harden;
-use crate::budget::{FailOr, LedgerError};
 use crate::classify::Class;
 use crate::cli::Shell;
-use crate::exit::{self, Failure};
-use crate::gate::{self, AgentEnd, Ending, Gate, Ran, Tokens};
+use crate::exit;
+use crate::gate::{self, AgentEnd, Tokens};
 use crate::github::GitHub;
-use crate::id::HoldId;
-use crate::ledger::store::Store;
-use crate::ledger::{Answer, Balance, Settlement};
 use crate::limits::Limits;
 use crate::meter;
 use crate::money::Usd;
 use crate::outcome::Verdict;
-use crate::price::When;
+use crate::preset::Preset;
 use crate::provider::Vendor;
-use crate::report::around::Sibling;
-use crate::report::{Served, alerts};
 use crate::route::{self, Route, Routed};
-use crate::savings::{self, Savings};
-use crate::supervise::{self, End, Signals, Supervised};
+use crate::supervise::{self, End, Signals};
 use crate::task::Task;
 
-use finish::Facts;
-use folder::{Record, RunFolder};
+use conclude::{Count, Spent, conclude};
+use folder::RunFolder;
 use inputs::Inputs;
 use live::Live;
 use place::Place;
+use reserve::{Beginning, Begun, Held, hold, refuse, upstream, without_key, without_ledger};
 use start::{Start, Upstream};
 use voice::{Name, Voice};
 use work::Work;
 
-/// The bot whose pull requests get no secrets, as those from forks.
-const DEPENDABOT: &str = "dependabot[bot]";
+pub use start::output_tokens_max;
 
-/// What `tollgate run` is asked for.
+/// What `tollgate run` and `tollgate start` are asked for.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The task, where the user says it.
@@ -83,8 +84,21 @@ pub struct Request {
     pub upstreams: Vec<(Vendor, meter::Upstream)>,
     /// Where to write the summary as JSON.
     pub summary_json: Option<PathBuf>,
+    /// The agent is a step of somebody else's: nothing of it is started here.
+    pub around: bool,
     /// The agent's command line; empty for the budget file's preset.
     pub command: Vec<OsString>,
+}
+
+/// What a story starts from.
+struct Premise {
+    request: Request,
+    inputs: Inputs,
+    class: Class,
+    limits: Limits,
+    /// What a second opinion on the class has cost.
+    opinion: Usd,
+    started: Timestamp,
 }
 
 /// What every stage knows of the run.
@@ -98,6 +112,8 @@ struct Story<'a> {
     class: &'a Class,
     /// The limits that apply.
     limits: &'a Limits,
+    /// What a second opinion on the class has cost, which is taken off the run's cap.
+    opinion: Usd,
     /// When it began.
     started: Timestamp,
 }
@@ -106,6 +122,12 @@ impl Story<'_> {
     /// What a run has used of its new tokens, where a subscription pays for it.
     fn subscription(&self, route: &Route, used: u64) -> Option<Tokens> {
         self.limits.subscription.then_some(Tokens { used, most: route.fresh_tokens })
+    }
+
+    /// What is run: the budget file's preset, unless a command line was given.
+    fn preset(&self) -> Preset {
+        let given = self.request.simulate || self.request.around || !self.request.command.is_empty();
+        if given { Preset::Command } else { self.inputs.budget.agent.preset }
     }
 
     /// GitHub, where the run is on it and has a token.
@@ -117,59 +139,144 @@ impl Story<'_> {
 /// Runs the main job and returns the exit code.
 ///
 /// # Errors
-/// What a person can mend is a [`Failure`] with its exit code; anything else is tollgate's own failure.
+/// What a person can mend is a [`Failure`](exit::Failure) with its exit code; anything else is tollgate's own
+/// failure.
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    // A simulation asks nobody and tells nobody.
-    let (event, file, ask) = (request.event.as_deref(), request.budget_file.as_deref(), !request.simulate);
-    let inputs = Inputs::gather(shell, event, file, ask).await?;
-    let class = classify(&request, &inputs);
-    let now = Timestamp::now();
-    let limits = books::limits(shell, &inputs, class.task, now);
-    let second::Heard { class, limits, cost } =
-        second::opinion(&request, &inputs, class, limits, now, shell).await;
-    let story = Story { request: &request, inputs: &inputs, class: &class, limits: &limits, started: now };
-    if let Some(reason) = asks::refused(&inputs.event) {
-        return finish::skipped(&story, &gate::skipped(Verdict::Pass, &reason, asks::HINT), shell).await;
+    let premise = Premise::gather(request, shell).await?;
+    let story = premise.story();
+    let (begun, upstream) = match begin(&story, shell).await? {
+        Beginning::Held(begun, upstream) => (begun, upstream),
+        Beginning::Over(code) => return Ok(code),
+    };
+    let spent = spend(&story, &begun, &upstream, None, &mut signals, shell).await;
+    let (begun, spent) = retry::again(&story, *begun, spent, &upstream, &mut signals, shell).await;
+    Ok(conclude(&story, &begun, spent, shell).await?.code)
+}
+
+/// What `tollgate start` comes to.
+#[derive(Debug)]
+pub struct Started {
+    /// The exit code.
+    pub code: u8,
+    /// What the next step is given, by name.
+    pub outputs: Vec<(&'static str, String)>,
+}
+
+/// Begins a run around somebody else's step: the meter is left running, and its money is held.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(request: Request, export: bool, shell: &mut Shell) -> anyhow::Result<Started> {
+    let mut signals = Signals::catch().context("signals cannot be caught")?;
+    // Whatever happens from here on, the next steps are told.
+    let nothing = around::hand_on(around::nothing(), shell)?;
+    let premise = Premise::gather(Request { around: true, ..request }, shell).await?;
+    let story = premise.story();
+    let begun = match begin(&story, shell).await? {
+        // The one that spends reads its keys itself.
+        Beginning::Held(begun, _) => begun,
+        Beginning::Over(code) => return Ok(Started { code, outputs: nothing }),
+    };
+    match around::leave(&story, &begun, export, &mut signals, shell).await {
+        Ok(outputs) => Ok(Started { code: exit::PASS, outputs }),
+        Err(error) => {
+            conclude::give_up(&story, &begun, "the meter could not be left running")?;
+            Err(error)
+        }
     }
-    work::check_checkout(&story, shell)?;
-    let Some(upstream) = upstream(&story, shell).await? else { return without_key(&story, shell).await };
-    // What a subscription pays for takes from no budget in dollars.
-    let paid = upstream.is_subscription().then(|| limits.clone().of_subscription());
-    let story = Story { limits: paid.as_ref().unwrap_or(&limits), ..story };
+}
+
+/// Ends a run that [`start`] began, once the step is over, and returns the exit code.
+///
+/// # Errors
+/// As [`run`].
+pub async fn finish(request: Finish, shell: &mut Shell) -> anyhow::Result<u8> {
+    // A signal hurries nothing here: all that is left to do is what it would ask for.
+    let _signals = Signals::catch().context("signals cannot be caught")?;
+    let left = match around::find(&request, shell)? {
+        around::Found::Left(left) => left,
+        around::Found::Over(code) => return Ok(code),
+    };
+    let premise = left.premise(&request, shell)?;
+    let story = premise.story();
+    let (folder, spent) = left.collect(request.outcome, shell).await?;
+    let begun = left.begun(&story, folder, shell)?;
+    let reported = conclude(&story, &begun, Ok(spent), shell).await?;
+    left.close(&reported, shell)
+}
+
+impl Premise {
+    /// Reads what a story starts from, and classifies the work.
+    async fn gather(request: Request, shell: &mut Shell) -> anyhow::Result<Self> {
+        // A simulation asks nobody and tells nobody.
+        let (event, file, ask) =
+            (request.event.as_deref(), request.budget_file.as_deref(), !request.simulate);
+        let inputs = Inputs::gather(shell, event, file, ask).await?;
+        let class = classify(&request, &inputs);
+        let started = Timestamp::now();
+        let limits = books::limits(shell, &inputs, class.task, started);
+        let second::Heard { class, mut limits, cost: opinion } =
+            second::opinion(&request, &inputs, class, limits, started, shell).await;
+        // What a subscription pays for takes from no budget in dollars.
+        if start::is_subscription(&request, shell) {
+            limits = limits.of_subscription();
+        }
+        Ok(Self { request, inputs, class, limits, opinion, started })
+    }
+
+    fn story(&self) -> Story<'_> {
+        let Self { request, inputs, class, limits, opinion, started } = self;
+        Story { request, inputs, class, limits, opinion: *opinion, started: *started }
+    }
+}
+
+/// Everything before the agent: asked for, allowed, routed, and paid for in advance.
+async fn begin(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<Beginning> {
+    let Story { request, inputs, class, .. } = *story;
+    let over = |code| Ok(Beginning::Over(code));
+    if let Some(reason) = asks::refused(&inputs.event) {
+        let gate = gate::skipped(Verdict::Pass, &reason, asks::HINT);
+        return over(finish::skipped(story, &gate, shell).await?);
+    }
+    work::check_checkout(story, shell)?;
+    let Some(upstream) = upstream(story, shell).await? else { return over(without_key(story, shell).await?) };
     // Git is found, and the token read, before any agent could have a say in either.
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
-    let store = match books::open(place, &inputs.state, request.simulate, shell) {
+    let store = match books::open(place, inputs, request.simulate, shell) {
         Ok(store) => store,
-        Err(error) => return without_ledger(error, &story, shell).await,
+        Err(error) => return over(without_ledger(error, story, shell).await?),
     };
     let balances = match store.balances(&story.limits.for_ledger()) {
         Ok(balances) => balances,
-        Err(error) => return without_ledger(books::unavailable(error), &story, shell).await,
+        Err(error) => return over(without_ledger(books::unavailable(error), story, shell).await?),
     };
-    let route = match route::route(&class, &inputs.budget, &balances) {
-        Routed::Run(route) => route.less(cost),
-        Routed::Refused { by, least } => return refuse(&story, &store, (&by, least), &balances, shell).await,
-    };
-    let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
-        .context("the run's folder cannot be made")?;
-    // Before the hold: what is not there is said without a trace in the books.
-    start::check(&start::choice(&story, &route)?, &route, shell)?;
-    let held = match hold(&store, &story, &route, &folder, shell) {
-        Ok(Ok(held)) => {
-            let siblings = finish::siblings(&store, &story, &held.id).unwrap_or_default();
-            Held { balances: balances.clone(), siblings, ..held }
+    let route = match route::route(class, &inputs.budget, &balances) {
+        Routed::Run(route) => route.less(story.opinion),
+        Routed::Refused { by, least } => {
+            return over(refuse(story, &store, (&by, least), &balances, shell).await?);
         }
-        Ok(Err((by, least))) => return refuse(&story, &store, (&by, least), &balances, shell).await,
-        Err(error) => return without_ledger(error, &story, shell).await,
+    };
+    let runs = books::runs(inputs, request.simulate, request.around, shell);
+    let folder = RunFolder::create(&runs).context("the run's folder cannot be made")?;
+    if !request.around {
+        // Before the hold: what is not there is said without a trace in the books.
+        upstream.check(story.preset(), &route)?;
+        start::check(&start::choice(story, &route)?, &route, shell)?;
+    }
+    let held = match hold(&store, story, &route, &folder, shell) {
+        Ok(Ok(held)) => {
+            let siblings = finish::siblings(&store, story, &held.id).unwrap_or_default();
+            Held { balances, siblings, ..held }
+        }
+        Ok(Err((by, least))) => {
+            return over(refuse(story, &store, (&by, least), &balances, shell).await?);
+        }
+        Err(error) => return over(without_ledger(error, story, shell).await?),
     };
     store.rest();
-    let run = spend(&story, &route, &held, &upstream, &folder, None, &mut signals, shell).await;
-    let attempt = Attempt { route, held, folder, run };
-    let Attempt { route, held, folder, run } =
-        retry::again(&story, &store, attempt, &upstream, &mut signals, shell).await;
-    conclude(&story, &store, &route, &held, &folder, run, shell).await
+    Ok(Beginning::Held(Box::new(Begun { store, route, held, folder }), upstream))
 }
 
 /// The class of the work; a task that the user names needs no guessing, its stakes do.
@@ -184,153 +291,19 @@ fn classify(request: &Request, inputs: &Inputs) -> Class {
     class
 }
 
-/// The provider, or nothing where there is no key and the policy lets that pass.
-async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result<Option<Upstream>> {
-    if story.request.simulate {
-        return Upstream::simulated().await.map(Some);
-    }
-    if let Some(upstream) = Upstream::from_environment(shell, &story.request.upstreams)? {
-        return Ok(Some(upstream));
-    }
-    let event = &story.inputs.event;
-    let keyless = event.change.as_ref().is_some_and(|change| change.fork) || event.actor.login == DEPENDABOT;
-    if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
-        return Ok(None);
-    }
-    let message = "there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, \
-                   nor CLAUDE_CODE_OAUTH_TOKEN\n\n\
-                   hint: set one (the agent will not see it), or try `tollgate run --simulate`, which needs none";
-    Err(Failure::usage(message).into())
-}
-
-/// There is no key, and that is as it should be.
-async fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
-    let reason = "forks and Dependabot get no key, so no agent is run and nothing is spent";
-    let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
-    let gate = gate::skipped(Verdict::Pass, reason, hint);
-    // The budgets are not asked: the ledger may be out of reach here as well.
-    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, &[]) else {
-        return finish::skipped(story, &gate, shell).await;
-    };
-    let would = format!(
-        "with a key it would have been {} at {} stakes, at the {} tier: {}, capped at {}",
-        story.class.task,
-        story.class.stakes,
-        route.tier,
-        route.model,
-        route.cap.shown()
-    );
-    finish::skipped_with(story, &gate, vec![would], shell).await
-}
-
-/// The ledger failed before anything was spent. The agent is never run uncounted.
-async fn without_ledger(error: anyhow::Error, story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<u8> {
-    if story.inputs.budget.on.ledger_error == LedgerError::Fail {
-        return Err(error);
-    }
-    let error = format!("{error:#}");
-    writeln!(shell.err, "warning: {error}")?;
-    let what = error.lines().next().unwrap_or_default();
-    let reason = format!("the agent is not run, because its spend could not be counted: {what}");
-    let hint = "write `on: { ledger_error: fail }` in the budget file to make this fail";
-    finish::skipped(story, &gate::skipped(Verdict::Warn, &reason, hint), shell).await
-}
-
-/// A hold that was granted.
-struct Held {
-    id: HoldId,
-    cap: Usd,
-    cut_by: Option<Balance>,
-    /// The budgets before this run.
-    balances: Vec<Balance>,
-    /// Other runs of the same workflow run.
-    siblings: Vec<Sibling>,
-}
-
-/// Takes the hold; the inner error is the budget that refuses it, and the least a run needs.
-fn hold(
-    store: &Store,
-    story: &Story<'_>,
-    route: &Route,
-    folder: &RunFolder,
-    shell: &Shell,
-) -> anyhow::Result<Result<Held, (Balance, Usd)>> {
-    let inputs = story.inputs;
-    let key = books::key(shell, &inputs.event, folder.nonce());
-    // Remembered before it is asked for: a hold that is granted to a process that dies is found again.
-    let record = Record { hold: key.hold_id(), started: story.started, finished: false };
-    folder.remember(&record).context("the run's folder cannot be written")?;
-    let least = route::least(&inputs.budget, route.cap);
-    let workflow = inputs.workflow.as_deref();
-    let mut request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
-    request.about.budget.clone_from(&inputs.known.budget_commit);
-    match store.reserve(&request).map_err(books::unavailable)? {
-        Answer::Granted { cap, cut_by } => {
-            Ok(Ok(Held { id: request.hold, cap, cut_by, balances: Vec::new(), siblings: Vec::new() }))
-        }
-        Answer::Refused { by } => {
-            finish_record(folder, story, &request.hold).context("the run's folder cannot be written")?;
-            Ok(Err((by, least)))
-        }
-    }
-}
-
-fn finish_record(folder: &RunFolder, story: &Story<'_>, hold: &HoldId) -> std::io::Result<()> {
-    folder.remember(&Record { hold: hold.clone(), started: story.started, finished: true })
-}
-
-/// A budget has too little left: nothing is run.
-async fn refuse(
-    story: &Story<'_>,
-    store: &Store,
-    (by, least): (&Balance, Usd),
-    balances: &[Balance],
-    shell: &mut Shell,
-) -> anyhow::Result<u8> {
-    // Only reports count refusals: one that cannot be recorded changes no verdict.
-    if let Err(error) = books::note_refusal(store, shell, story.inputs, story.class, story.limits, by) {
-        writeln!(shell.err, "warning: the refusal is not on record: {error}")?;
-    }
-    let gate =
-        gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Refused { by, least });
-    finish::refused(story, &gate, balances, shell).await
-}
-
-/// What became of a run that was started.
-struct Spent {
-    supervised: Supervised,
-    took: Duration,
-    /// The working tree as it was before.
-    work: Work,
-    /// What speaks for it on its pull request.
-    voice: Option<Voice>,
-    /// What earlier attempts came to, one clause each.
-    earlier: Vec<String>,
-}
-
-/// A run that was started, as far as it has come.
-struct Attempt {
-    route: Route,
-    held: Held,
-    folder: RunFolder,
-    run: anyhow::Result<Spent>,
-}
-
 /// Runs the agent through the meter until it is over; in the working tree that an earlier attempt has left,
 /// where there is one.
-#[expect(clippy::too_many_arguments, reason = "each is a stage's own")]
 async fn spend(
     story: &Story<'_>,
-    route: &Route,
-    held: &Held,
+    begun: &Begun,
     upstream: &Upstream,
-    folder: &RunFolder,
     left: Option<Work>,
     signals: &mut Signals,
     shell: &mut Shell,
 ) -> anyhow::Result<Spent> {
     let began = Instant::now();
     let inputs = story.inputs;
+    let Begun { route, held, folder, .. } = begun;
     let choice = start::choice(story, route)?;
     let keys = upstream.keys();
     let prepared = async {
@@ -342,10 +315,13 @@ async fn spend(
     let (isolation, work) = tokio::join!(harden(&keys), prepared);
     let work = work?;
     let isolation = isolation.to_string();
-    let meter = start::meter(upstream, route, held.cap, inputs, folder.path()).await?;
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
+    let meter = start::meter(upstream, inputs, choice.preset(), route, held.cap, folder.path()).await?;
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
+    if let Some(agent) = start::introduce(&choice, &launch) {
+        writeln!(shell.err, "tollgate: agent {agent}")?;
+    }
     work.announce(shell)?;
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
@@ -354,103 +330,16 @@ async fn spend(
     live.speak(Voice::start(inputs, started, Name::of(inputs, Some(held.id.as_str()), shell)));
     let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
     let voice = live.end();
-    Ok(Spent { supervised, took: began.elapsed(), work, voice, earlier: Vec::new() })
-}
-
-/// Settles, decides, reports: whatever became of the run, its hold does not stay open.
-async fn conclude(
-    story: &Story<'_>,
-    store: &Store,
-    route: &Route,
-    held: &Held,
-    folder: &RunFolder,
-    run: anyhow::Result<Spent>,
-    shell: &mut Shell,
-) -> anyhow::Result<u8> {
-    let spent = match run {
-        Ok(spent) => spent,
-        Err(error) => {
-            // Nothing was started, so nothing was forwarded.
-            store.void(&held.id, "the agent could not be started").map_err(books::unavailable)?;
-            finish_record(folder, story, &held.id)?;
-            return Err(error);
-        }
-    };
-    let Spent { supervised, took, work, voice, earlier } = spent;
-    let totals = &supervised.totals;
-    let outcome = gate::ended(agent_end(supervised.end), supervised.capped(), totals.requests);
-    let settlement = store.settle_as(&held.id, &books::spend(totals), outcome.as_str());
-    // A record that still says otherwise is found by the next command.
-    let recorded = if settlement.is_ok() { finish_record(folder, story, &held.id) } else { Ok(()) };
-    // After settling: git reads what an agent has left, and that may take longer than a runner waits.
-    let mut saved = work.save(story, supervised.last_words(), folder.path()).await;
-    deliver::deliver(story, &mut saved, agent_end(supervised.end), folder, shell).await;
-    saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
-    let mut around = finish::around(story, held.siblings.clone());
-    around.remarks.extend(earlier);
-    let (gate, balances) = match settlement {
-        Ok(settlement) => {
-            let states = finish::budget_states(&settlement.balances);
-            around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
-            (verdict(story, route, held, &supervised, &settlement), settlement.balances)
-        }
-        // What was spent is told all the same; the next command charges it.
-        Err(error) => (gate::unsettled(totals.settled, &error.to_string()), held.balances.clone()),
-    };
-    around.siblings = finish::siblings(store, story, &held.id).unwrap_or(around.siblings);
-    let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
-    let when = When::Around(story.started);
-    // Who pays by the month saves no dollars by the token.
-    let savings = match story.limits.subscription {
-        true => Savings::default(),
-        false => savings::savings(used, &story.inputs.budget.tiers, route.tier, story.inputs.table, when),
-    };
-    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
-        saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
-        None
-    });
-    let served = Served {
-        hold: held.id.clone(),
-        tier: route.tier,
-        model: route.model.clone(),
-        reason: route.reason.clone(),
-        cap: held.cap,
-    };
-    let facts = Facts {
-        served: Some(served),
-        subscription: story.subscription(route, supervised.totals.fresh),
-        pull_request,
-        balances,
-        savings,
-        took,
-        saved,
-        folder: Some(folder.path().to_owned()),
-        totals: supervised.totals,
-        around,
-    };
-    finish::report(story, &gate, facts, voice, shell).await
-}
-
-/// The gate's verdict on a run that is settled.
-fn verdict(
-    story: &Story<'_>,
-    route: &Route,
-    held: &Held,
-    supervised: &Supervised,
-    settlement: &Settlement,
-) -> Gate {
-    let ran = Ran {
+    Ok(Spent {
         agent: agent_end(supervised.end),
-        cap: held.cap,
-        spent: settlement.spend.usd,
         capped: supervised.capped(),
-        cut_by: held.cut_by.as_ref().map(|balance| &balance.limit),
-        requests: supervised.totals.requests,
-        overrun: supervised.totals.overrun.as_deref(),
-        balances: &settlement.balances,
-        subscription: story.subscription(route, supervised.totals.fresh),
-    };
-    gate::decide(&story.inputs.budget, story.class.task, story.limits, &Ending::Ran(ran))
+        words: supervised.last_words(),
+        count: Count::Told(supervised.totals),
+        took: began.elapsed(),
+        work: Some(work),
+        voice,
+        earlier: Vec::new(),
+    })
 }
 
 fn agent_end(end: End) -> AgentEnd {

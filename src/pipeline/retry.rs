@@ -6,14 +6,16 @@
 
 use std::io::Write as _;
 
+use super::conclude::Spent;
 use super::folder::RunFolder;
+use super::reserve::{Begun, Held, hold};
 use super::start::{self, Upstream};
 use super::voice::Voice;
-use super::{Attempt, Held, Story, agent_end, books, finish, finish_record, hold, spend};
+use super::{Story, books, finish, spend};
 use crate::budget::Retry;
 use crate::cli::Shell;
 use crate::gate::{self, AgentEnd};
-use crate::ledger::store::Store;
+use crate::ledger::Balance;
 use crate::limits;
 use crate::meter::Totals;
 use crate::outcome::Outcome;
@@ -24,81 +26,79 @@ use crate::supervise::Signals;
 /// it are settled.
 pub(super) async fn again(
     story: &Story<'_>,
-    store: &Store,
-    mut attempt: Attempt,
+    mut begun: Begun,
+    mut run: anyhow::Result<Spent>,
     upstream: &Upstream,
     signals: &mut Signals,
     shell: &mut Shell,
-) -> Attempt {
-    let Some(policy) = story.inputs.budget.retry else { return attempt };
+) -> (Begun, anyhow::Result<Spent>) {
+    let Some(policy) = story.inputs.budget.retry else { return (begun, run) };
     for _ in 0..policy.at_most {
-        let Attempt { route, held, folder, run } = attempt;
         let mut spent = match run {
             Ok(spent) => spent,
-            Err(error) => return Attempt { route, held, folder, run: Err(error) },
+            Err(error) => return (begun, Err(error)),
         };
-        let begun = match begin(story, store, &route, &held, &folder, &spent.supervised, policy, shell) {
-            Ok(Some(begun)) => begun,
-            Ok(None) => return Attempt { route, held, folder, run: Ok(spent) },
+        let (route, held, folder) = match next(story, &begun, &spent, (policy, upstream), shell) {
+            Ok(Some(next)) => next,
+            Ok(None) => return (begun, Ok(spent)),
             Err(why) => {
                 let why = format!("{why:#}");
                 let why = why.lines().next().unwrap_or_default();
                 spent.earlier.push(format!("the agent failed and was not tried again: {why}"));
-                return Attempt { route, held, folder, run: Ok(spent) };
+                return (begun, Ok(spent));
             }
         };
         let mut earlier = spent.earlier;
+        let cost = spent.count.told().map(|totals| totals.settled).unwrap_or_default();
         earlier.push(format!(
             "an attempt at the {} tier ({}) failed and cost {}; this is another one, at the {} tier",
-            route.tier,
-            route.model,
-            spent.supervised.totals.settled.shown(),
-            begun.0.tier
+            begun.route.tier,
+            begun.route.model,
+            cost.shown(),
+            route.tier
         ));
         // The comment is the next attempt's from here on.
         if let Some(voice) = spent.voice {
             let _: (_, _) = Voice::end(voice, false).await;
         }
-        let (route, held, folder) = begun;
-        let run = spend(story, &route, &held, upstream, &folder, Some(spent.work), signals, shell).await;
-        let run = run.map(|spent| super::Spent { earlier, ..spent });
-        attempt = Attempt { route, held, folder, run };
+        begun = Begun { store: begun.store, route, held, folder };
+        run = spend(story, &begun, upstream, spent.work, signals, shell).await;
+        run = run.map(|spent| Spent { earlier, ..spent });
     }
-    attempt
+    (begun, run)
 }
 
 /// Settles a failed attempt and takes the hold of the next; `None` where there is to be none.
-#[expect(clippy::too_many_arguments, reason = "each is a stage's own")]
-fn begin(
+fn next(
     story: &Story<'_>,
-    store: &Store,
-    failed: &Route,
-    held: &Held,
-    folder: &RunFolder,
-    supervised: &crate::supervise::Supervised,
-    policy: Retry,
+    failed: &Begun,
+    spent: &Spent,
+    (policy, upstream): (Retry, &Upstream),
     shell: &mut Shell,
 ) -> anyhow::Result<Option<(Route, Held, RunFolder)>> {
-    let inputs = story.inputs;
-    let (end, totals) = (agent_end(supervised.end), &supervised.totals);
-    let outcome = gate::ended(end, supervised.capped(), totals.requests);
+    let Begun { store, route: failed_route, held, folder } = failed;
+    let (inputs, request) = (story.inputs, story.request);
+    let Some(totals) = spent.count.told() else { return Ok(None) };
+    let outcome = gate::ended(spent.agent, spent.capped, totals.requests);
     // Asked before anything is settled: a run at the dearest tier ends as any other.
-    if !is_worth_it(outcome, end, totals) || route::again(failed, policy, &inputs.budget, &[]).is_none() {
+    if !is_worth_it(outcome, spent.agent, totals)
+        || route::again(failed_route, policy, &inputs.budget, &[]).is_none()
+    {
         return Ok(None);
     }
     store.settle_as(&held.id, &books::spend(totals), outcome.as_str()).map_err(books::unavailable)?;
-    finish_record(folder, story, &held.id)?;
+    folder.closed(&held.id, story.started)?;
     let balances = store.balances(&story.limits.for_ledger()).map_err(books::unavailable)?;
-    let too_little = |by: &crate::ledger::Balance| {
-        anyhow::anyhow!("the {} has {} left", limits::name(&by.limit), by.left().shown())
-    };
-    let route = match route::again(failed, policy, &inputs.budget, &balances) {
+    let too_little =
+        |by: &Balance| anyhow::anyhow!("the {} has {} left", limits::name(&by.limit), by.left().shown());
+    let route = match route::again(failed_route, policy, &inputs.budget, &balances) {
         Some(Routed::Run(route)) => route,
         Some(Routed::Refused { by, .. }) => return Err(too_little(&by)),
         None => return Ok(None),
     };
+    upstream.check(story.preset(), &route)?;
     start::check(&start::choice(story, &route)?, &route, shell)?;
-    let next = RunFolder::create(&books::runs(&inputs.state, story.request.simulate))?;
+    let next = RunFolder::create(&books::runs(inputs, request.simulate, request.around, shell))?;
     let held = hold(store, story, &route, &next, shell)?.map_err(|(by, _)| too_little(&by))?;
     let siblings = finish::siblings(store, story, &held.id).unwrap_or_default();
     store.rest();

@@ -21,6 +21,7 @@ use crate::ledger::store::Store;
 use crate::limits::Limits;
 use crate::meter::Totals;
 use crate::money::Usd;
+use crate::preset::Preset;
 use crate::provider::Vendor;
 use crate::report::defuse;
 use crate::route::Route;
@@ -94,9 +95,9 @@ async fn ask(
     // What a subscription pays for is for its own agent.
     let Some(upstream) = upstream.filter(|upstream| !upstream.is_subscription()) else { return Ok(None) };
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
-    let store = books::open(place, &inputs.state, request.simulate, shell)?;
-    let folder = RunFolder::create(&books::runs(&inputs.state, request.simulate))
-        .context("the opinion's folder cannot be made")?;
+    let store = books::open(place, inputs, request.simulate, shell)?;
+    let runs = books::runs(inputs, request.simulate, request.around, shell);
+    let folder = RunFolder::create(&runs).context("the opinion's folder cannot be made")?;
     let route = route(inputs);
     let Some((hold, cap)) = hold(&store, inputs, class, limits, &route, &folder, shell)? else {
         anyhow::bail!("a budget has too little left for one");
@@ -180,7 +181,7 @@ async fn put(
     inputs: &Inputs,
     folder: &RunFolder,
 ) -> anyhow::Result<(Option<String>, Totals)> {
-    let meter = start::meter(upstream, route, cap, inputs, folder.path()).await?;
+    let meter = start::meter(upstream, inputs, Preset::Command, route, cap, folder.path()).await?;
     let (path, body) = question(route, &opinion::question(&inputs.event));
     let client = reqwest::Client::builder()
         .timeout(PATIENCE)

@@ -54,7 +54,7 @@ pub(super) fn of(store: &Store, own: &HoldId, now: Timestamp) -> anyhow::Result<
             Kind::Void(_) => {
                 found.remove(&event.hold);
             }
-            Kind::Refuse(_) => {}
+            Kind::Refuse(_) | Kind::Note(_) => {}
         }
     }
     let mut siblings: Vec<Sibling> = found.into_values().collect();

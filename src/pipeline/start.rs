@@ -13,14 +13,16 @@ use super::inputs::Inputs;
 use super::prompt;
 use crate::agent::environment::{self, EnvSpec, Identity};
 use crate::agent::output::{Log, Redactor};
-use crate::agent::preset::{self, Choice, Launch, Wiring};
+use crate::agent::preset::{self, Choice, FirstRequest, Launch, Search, Told, Wiring};
 use crate::agent::process::{self, Running, Spec};
 use crate::agent::thinking;
-use crate::budget::{self, Budget, Mode, Preset};
+use crate::budget::{self, Budget, Mode};
 use crate::cli::Shell;
 use crate::exit::Failure;
 use crate::meter::{self, Allowance, Config, Meter, Policy};
+use crate::model::ModelId;
 use crate::money::Usd;
+use crate::preset::Preset;
 use crate::price::{Table, When};
 use crate::provider::Vendor;
 use crate::route::Route;
@@ -30,6 +32,18 @@ use crate::tokens::Terms;
 
 /// Where requests go, instead of the provider, where no option says so: the vendor's name follows.
 const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
+
+/// The variable that says where a vendor's requests go.
+pub(super) fn upstream_variable(vendor: Vendor) -> String {
+    format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase())
+}
+
+/// Whether a subscription pays for a run.
+pub(super) fn is_subscription(request: &super::Request, shell: &Shell) -> bool {
+    // An address that is wrong is said where it is used.
+    let upstream = Upstream::from_environment(shell, &request.upstreams);
+    !request.simulate && upstream.is_ok_and(|upstream| upstream.is_some_and(|found| found.is_subscription()))
+}
 
 /// The providers that a run may spend at.
 #[derive(Debug)]
@@ -49,8 +63,12 @@ impl Upstream {
         let mut ways = Vec::new();
         let env = |name: &str| shell.var(name).map(str::to_owned);
         for vendor in Vendor::ALL {
-            let Some(key) = meter::Key::found(vendor, &env) else { continue };
-            let variable = format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase());
+            // A meter's token, which a run around this one may have left in the key's place, is no key.
+            let nested = shell.var("TOLLGATE_TOKEN");
+            let key = meter::Key::found(vendor, &env)
+                .filter(|key| nested.is_none_or(|token| !key.secrets().contains(&token.to_owned())));
+            let Some(key) = key else { continue };
+            let variable = upstream_variable(vendor);
             let given = given.iter().rev().find(|(of, _)| *of == vendor);
             let upstream = match (given, shell.var(&variable)) {
                 (Some((_, given)), _) => given.clone(),
@@ -61,6 +79,32 @@ impl Upstream {
             ways.push(meter::Way { vendor, upstream, key });
         }
         Ok(if ways.is_empty() { None } else { Some(Self { ways }) })
+    }
+
+    /// Whose APIs they are, by name.
+    pub(super) fn vendors(&self) -> Vec<String> {
+        self.ways.iter().map(|way| way.vendor.as_str().to_owned()).collect()
+    }
+
+    /// Whether the provider that a preset will ask for the route's model has a key.
+    ///
+    /// # Errors
+    /// When it has none, as a [`Failure`] with exit code 2.
+    pub(super) fn check(&self, preset: Preset, route: &Route) -> anyhow::Result<()> {
+        let Some(vendor) = preset.vendor(&route.model) else { return Ok(()) };
+        if self.ways.iter().any(|way| way.vendor == vendor) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} asks {} for `{}`, and there is no key for it: {} is not set\n\n\
+             hint: set it (the agent will not see it), or give the {} tier a model whose key is there",
+            preset.title(),
+            vendor.title(),
+            route.model,
+            vendor.key_variable(),
+            route.tier,
+        );
+        Err(Failure::usage(message).into())
     }
 
     /// Their keys.
@@ -94,9 +138,10 @@ impl Upstream {
 /// When no loopback port can be had.
 pub(super) async fn meter(
     upstream: &Upstream,
+    inputs: &Inputs,
+    preset: Preset,
     route: &Route,
     cap: Usd,
-    inputs: &Inputs,
     folder: &Path,
 ) -> anyhow::Result<Meter> {
     inputs.check_prices()?;
@@ -109,6 +154,7 @@ pub(super) async fn meter(
         policy: policy(&inputs.budget),
         allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
         routed: Some(route.model.clone()),
+        output_default: Some(output_cap(preset, route, cap, inputs.table)),
         journal: Some(folder.join("journal")),
     };
     Ok(Meter::start(listener, config)?)
@@ -145,10 +191,7 @@ pub(super) fn choice(story: &Story<'_>, route: &Route) -> anyhow::Result<Choice>
         let words = story.request.command.iter().map(|word| word.to_string_lossy().into_owned());
         return Ok(Choice::Command(words.collect()));
     }
-    Ok(match agent.preset {
-        Preset::Claude => Choice::Claude { prompt, args: agent.args.clone() },
-        Preset::Command => Choice::Command(agent.args.clone()),
-    })
+    Ok(Choice::of(agent.preset, Told { prompt, args: agent.args.clone() }))
 }
 
 /// Whether what is to be run is there at all.
@@ -163,6 +206,8 @@ pub(super) fn check(choice: &Choice, route: &Route, shell: &Shell) -> anyhow::Re
         small_model: &route.model,
         cap: route.cap,
         output_tokens_max: 0,
+        window_tokens: 0,
+        home: Path::new(""),
     };
     launch(choice, &wiring, shell).map(drop)
 }
@@ -171,8 +216,26 @@ fn launch(choice: &Choice, wiring: &Wiring<'_>, shell: &Shell) -> anyhow::Result
     let path = shell.env.get(std::ffi::OsStr::new("PATH")).cloned().unwrap_or_default();
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let root = rustix::process::geteuid().is_root();
-    preset::launch(choice, wiring, &path, &here, root)
+    preset::launch(choice, wiring, &Search { path: &path, cwd: &here, root })
         .map_err(|error| Failure::usage(error.to_string()).into())
+}
+
+/// Which agent is started, in which version, and whether that is the one that was measured; `None` for a
+/// command.
+pub(super) fn introduce(choice: &Choice, launch: &Launch) -> Option<String> {
+    let package = preset::package(choice.preset())?;
+    let title = choice.preset().title();
+    Some(match package.installed(&launch.program) {
+        Some(version) if version == package.version => format!("{title} {version}"),
+        Some(version) => format!("{title} {version}; the preset was measured with {}", package.version),
+        None => {
+            let program = launch.program.display();
+            format!(
+                "{title}, of a version that {program} does not tell; the preset was measured with {}",
+                package.version
+            )
+        }
+    })
 }
 
 /// What an agent is started with.
@@ -201,36 +264,68 @@ pub(super) fn find(
     url: &str,
     token: &str,
 ) -> anyhow::Result<Launch> {
-    let low = &inputs.budget.tiers.get(Tier::Low).model;
-    let small = match inputs.table.is_dearer(low, &start.route.model, When::Around(Timestamp::now())) {
-        Some(false) => low,
-        _ => &start.route.model,
-    };
-    let wiring = Wiring {
-        base_url: url,
-        token,
-        model: &start.route.model,
-        small_model: small,
-        cap: start.cap,
-        output_tokens_max: output_tokens_max(start.route, start.cap, inputs.table),
-    };
+    let home = environment::home_path(start.folder);
+    let met = Met { url, token, home: &home };
+    let wiring = wiring(inputs, start.choice.preset(), start.route, start.cap, met);
     let mut launch = launch(start.choice, &wiring, shell)?;
     let (effort, thinking) = (start.route.effort, start.route.thinking);
     launch.env.extend(thinking::variables(effort, thinking, wiring.output_tokens_max));
     Ok(launch)
 }
 
-/// The longest answer to ask for, see [`preset::output_cap`].
-fn output_tokens_max(route: &Route, cap: Usd, table: &Table) -> u64 {
+/// The meter and the home that an agent is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met<'a> {
+    /// The meter's address.
+    pub(super) url: &'a str,
+    /// Its token.
+    pub(super) token: &'a str,
+    /// The agent's home.
+    pub(super) home: &'a Path,
+}
+
+/// What an agent is told of its run.
+pub(super) fn wiring<'a>(
+    inputs: &'a Inputs,
+    preset: Preset,
+    route: &'a Route,
+    cap: Usd,
+    Met { url: base_url, token, home }: Met<'a>,
+) -> Wiring<'a> {
+    let low = &inputs.budget.tiers.get(Tier::Low).model;
+    let small_model = match inputs.table.is_dearer(low, &route.model, When::Around(Timestamp::now())) {
+        Some(false) => low,
+        _ => &route.model,
+    };
+    let output_tokens_max = output_cap(preset, route, cap, inputs.table);
+    let window_tokens = window_tokens(route, inputs.table);
+    Wiring { base_url, token, model: &route.model, small_model, cap, output_tokens_max, window_tokens, home }
+}
+
+/// The context window of the model, in tokens; of one that is not known, what most have at least.
+fn window_tokens(route: &Route, table: &Table) -> u64 {
+    table.limits(&route.model).map_or(128_000, |limits| limits.window)
+}
+
+/// The longest answer that an agent is to ask for, in tokens, see [`preset::output_cap`].
+fn output_cap(preset: Preset, route: &Route, cap: Usd, table: &Table) -> u64 {
     if cap == Usd::ZERO {
-        return preset::output_cap_by_tokens(route.fresh_tokens);
+        return preset::output_cap_by_tokens(FirstRequest::of(preset), route.fresh_tokens);
     }
+    output_tokens_max(preset, &route.model, cap, table)
+}
+
+/// The longest answer that an agent is to ask for where dollars cap its run, in tokens, see
+/// [`preset::output_cap`].
+#[must_use]
+pub fn output_tokens_max(preset: Preset, model: &ModelId, cap: Usd, table: &Table) -> u64 {
     let when = When::Around(Timestamp::now());
-    let rates = table.find(&route.model).and_then(|model| model.rates(when, &Terms::default(), 0).ok());
-    match rates {
-        Some(rates) => preset::output_cap(cap, rates.cache_write_5m, rates.output),
-        None => preset::output_cap(Usd::ZERO, crate::money::Rate::ZERO, crate::money::Rate::ZERO),
-    }
+    let model = table.find(model);
+    let rates = model.and_then(|model| model.rates(when, &Terms::default(), 0).ok()).unwrap_or_default();
+    // Whatever the vendor calls it: no agent asks for caches that live longer.
+    let input = rates.input.max(rates.cache_write_5m).max(rates.cache_write_30m);
+    let cap = if model.is_some() { cap } else { Usd::ZERO };
+    preset::output_cap(FirstRequest::of(preset), cap, input, rates.output)
 }
 
 /// Starts the agent.
@@ -246,6 +341,8 @@ pub(super) fn agent(
     log: &Log,
 ) -> anyhow::Result<Running> {
     let home = environment::create_home(start.folder).context("the agent's home cannot be made")?;
+    let files = launch.files.iter().map(|file| (file.path, file.text.as_str()));
+    environment::furnish(&home, files).context("the agent's settings cannot be written")?;
     let workspace = std::env::current_dir().context("the current folder cannot be told")?;
     // Names and values both: whatever a budget file lets through, tollgate's own tokens stay here.
     let hooks = inputs.budget.webhooks.iter().filter_map(|hook| shell.var(&hook.env));

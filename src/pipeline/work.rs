@@ -105,8 +105,7 @@ impl Work {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let inputs = story.inputs;
-        let known = environment::secrets(&shell.env);
-        let redactor = Redactor::new(keys.iter().chain(&known).map(String::as_str));
+        let redactor = redactor(keys, shell);
         let Some(git) = git(inputs, shell) else {
             return Ok(Self { baseline: Err(PatchOutcome::NotARepository), steering: None, redactor });
         };
@@ -151,19 +150,10 @@ impl Work {
     /// Saves the agent's last text and its work in the run's folder, and puts the files that steer agents
     /// back as the checkout had them.
     pub(super) async fn save(self, story: &Story<'_>, text: Option<String>, run_folder: &Path) -> Saved {
-        let mut saved = Saved::default();
         // Before the patch is made, which would hold them otherwise.
-        saved.notes.extend(self.steering.map(Steering::put_back).unwrap_or_default());
-        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-            // What is hidden goes first: without it, its neighbours may be a secret.
-            let text = self.redactor.published(&defuse::visible(&text));
-            let path = run_folder.join("result.md");
-            match folder::write(&path, text.as_bytes()) {
-                Ok(()) => saved.result = Some(path),
-                Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
-            }
-            saved.text = Some(text);
-        }
+        let notes = self.steering.map(Steering::put_back).unwrap_or_default();
+        let mut saved = words(text, &self.redactor, run_folder);
+        saved.notes.splice(0..0, notes);
         let deliver = story.inputs.budget.agent.deliver.get(&story.class.task);
         // The built-in agent writes nothing: what differs is its user's own.
         if deliver != Some(&Deliver::Off) && !story.request.simulate {
@@ -171,6 +161,28 @@ impl Work {
         }
         saved
     }
+}
+
+/// What knows the secrets at hand: these keys, and what the environment holds.
+pub(super) fn redactor(keys: &[String], shell: &Shell) -> Redactor {
+    let known = environment::secrets(&shell.env);
+    Redactor::new(keys.iter().chain(&known).map(String::as_str))
+}
+
+/// Saves the agent's last text, without secrets, in the run's folder.
+pub(super) fn words(text: Option<String>, redactor: &Redactor, run_folder: &Path) -> Saved {
+    let mut saved = Saved::default();
+    if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
+        // What is hidden goes first: without it, its neighbours may be a secret.
+        let text = redactor.published(&defuse::visible(&text));
+        let path = run_folder.join("result.md");
+        match folder::write(&path, text.as_bytes()) {
+            Ok(()) => saved.result = Some(path),
+            Err(error) => saved.notes.push(format!("the agent's last text could not be saved: {error}")),
+        }
+        saved.text = Some(text);
+    }
+    saved
 }
 
 async fn save_patch(baseline: Result<Baseline, PatchOutcome>, redactor: &Redactor, saved: &mut Saved) {

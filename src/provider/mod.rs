@@ -21,6 +21,7 @@ mod splice;
 mod tail;
 pub mod usage;
 
+pub use crate::model::Vendor;
 pub use reader::Reader;
 pub use request::Request;
 
@@ -37,47 +38,7 @@ pub enum Api {
     Gemini,
 }
 
-/// Who an API is reached at: an address and a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Vendor {
-    /// Anthropic, or what speaks Messages.
-    Anthropic,
-    /// OpenAI, or what speaks Responses or Chat Completions.
-    OpenAi,
-    /// Google, or what speaks the Gemini API.
-    Gemini,
-}
-
 impl Vendor {
-    /// All of them.
-    pub const ALL: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini];
-
-    /// The name in options and environment variables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Vendor::Anthropic => "anthropic",
-            Vendor::OpenAi => "openai",
-            Vendor::Gemini => "gemini",
-        }
-    }
-
-    /// The vendor of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Vendor> {
-        Vendor::ALL.into_iter().find(|vendor| vendor.as_str() == name)
-    }
-
-    /// The variable that usually holds the key.
-    #[must_use]
-    pub const fn key_variable(self) -> &'static str {
-        match self {
-            Vendor::Anthropic => "ANTHROPIC_API_KEY",
-            Vendor::OpenAi => "OPENAI_API_KEY",
-            Vendor::Gemini => "GEMINI_API_KEY",
-        }
-    }
-
     /// The API that speaks for the vendor where a path says nothing.
     #[must_use]
     pub const fn api(self) -> Api {
@@ -123,13 +84,17 @@ impl Api {
             Api::Gemini => gemini::say(problem),
         }
     }
+}
 
-    /// Whether a request comes from the agent's main thread, as far as its headers tell. Only Claude Code is
-    /// known to tell.
-    #[must_use]
-    pub fn is_main_thread(self, headers: &http::HeaderMap) -> bool {
-        self != Api::Anthropic || anthropic::is_main_thread(headers)
-    }
+/// Headers by which agents mark the requests of a sub-agent: Claude Code's, Codex's, opencode's.
+const SUB_AGENT_HEADERS: [&str; 4] =
+    ["x-claude-code-agent-id", "x-codex-parent-thread-id", "x-openai-subagent", "x-parent-session-id"];
+
+/// Whether a request comes from a sub-agent, as far as its headers tell. A client that sends none of these has
+/// one thread only, or does not tell.
+#[must_use]
+pub fn names_sub_agent(headers: &http::HeaderMap) -> bool {
+    SUB_AGENT_HEADERS.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Whether a path segment is a plain model name. No slash, no escape, and no leading dot: nothing that

@@ -93,6 +93,21 @@ impl Request {
         each!(self, request => request.server_tools())
     }
 
+    /// Whether it offers the model any tools.
+    #[must_use]
+    pub fn offers_tools(&self) -> bool {
+        each!(self, request => request.offers_tools())
+    }
+
+    /// Whether it has the shape of a sub-agent's request, of an agent whose headers do not tell.
+    #[must_use]
+    pub fn sub_agent_shape(&self) -> bool {
+        match self {
+            Request::Gemini(request) => request.sub_agent_shape(),
+            Request::Anthropic(_) | Request::OpenAi(_) => false,
+        }
+    }
+
     /// Refuses what no ceiling holds for, whatever policy says.
     ///
     /// # Errors
@@ -173,6 +188,28 @@ impl Request {
             Request::Anthropic(request) => anthropic::say_stop(request, text, id),
             Request::OpenAi(request) => openai::say_stop(request, text, id),
             Request::Gemini(request) => gemini::say_stop(request, text, id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::super::names_sub_agent;
+
+    #[test]
+    fn sub_agents_are_told_by_their_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-session-id", HeaderValue::from_static("s"));
+        headers.insert("thread-id", HeaderValue::from_static("t"));
+        assert!(!names_sub_agent(&headers));
+        for name in
+            ["X-Claude-Code-Agent-Id", "x-codex-parent-thread-id", "x-openai-subagent", "x-parent-session-id"]
+        {
+            let mut headers = headers.clone();
+            headers.insert(http::HeaderName::try_from(name).expect("a name"), HeaderValue::from_static("a"));
+            assert!(names_sub_agent(&headers), "{name}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a report says besides the run itself: who lets it spend more, what it crossed, which other runs
 //! belong to the same workflow run, and what the pull request would do to the budget file.
 
+use serde::{Deserialize, Serialize};
+
 use super::alerts::{Alert, What};
 use super::{defuse, text};
 use crate::money::Usd;
@@ -21,7 +23,7 @@ pub struct Around {
 }
 
 /// Another run of the same workflow run: a parallel job, one of a matrix, or an earlier step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sibling {
     /// Its job.
     pub job: String,
@@ -38,7 +40,7 @@ pub struct Sibling {
 }
 
 /// A budget file that a pull request would bring.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
     /// Lines of a difference in meaning: `- ` before what would no longer hold, `+ ` before what would.
     pub changes: Vec<String>,

@@ -14,7 +14,7 @@ use crate::id;
 pub enum OutputError {
     /// A value holds the delimiter that was drawn for it. That does not happen by chance.
     #[error("the step output `{0}` holds its own random delimiter, so it was not written")]
-    Delimiter(&'static str),
+    Delimiter(String),
     /// The file cannot be written.
     #[error("the step outputs cannot be written: {0}")]
     Io(#[from] io::Error),
@@ -58,20 +58,25 @@ pub fn of(run: &Run) -> Vec<(&'static str, String)> {
 /// # Errors
 /// When it cannot be written.
 pub fn write(run: &Run, out: &mut dyn Write) -> Result<(), OutputError> {
-    let text = entries(&of(run), || format!("tollgate_{}", id::random_hex(16)))?;
+    append(&of(run), out)
+}
+
+/// Appends named values to GitHub's output file, or to its file of variables, which has the same form.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn append(values: &[(&str, String)], out: &mut dyn Write) -> Result<(), OutputError> {
+    let text = entries(values, || format!("tollgate_{}", id::random_hex(16)))?;
     Ok(out.write_all(text.as_bytes())?)
 }
 
 /// The entries as the file's text, each with a delimiter of its own.
-fn entries(
-    outputs: &[(&'static str, String)],
-    mut delimiter: impl FnMut() -> String,
-) -> Result<String, OutputError> {
+fn entries(outputs: &[(&str, String)], mut delimiter: impl FnMut() -> String) -> Result<String, OutputError> {
     let mut text = String::new();
     for (name, value) in outputs {
         let delimiter = delimiter();
         if value.contains(&delimiter) {
-            return Err(OutputError::Delimiter(name));
+            return Err(OutputError::Delimiter((*name).to_owned()));
         }
         text.push_str(&format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"));
     }

@@ -1,7 +1,7 @@
 //! A provider and an agent that need no key and no network, and the witness that counts with them.
 //!
-//! [`Provider`] speaks Anthropic Messages over HTTP, strictly, and answers by a [`Script`]; [`Witness`]
-//! is its own account of what it served and would charge. `agent` is a small agent that loops over the
+//! [`Provider`] speaks Anthropic Messages over HTTP, strictly, and what else [`others`] has, and answers by a
+//! [`Script`]; [`Witness`] is its own account of what it served and would charge. `agent` is a small agent that loops over the
 //! API. The witness is independent: its rates (`rates`) and its arithmetic are written apart from
 //! `price` and `provider`, and nothing in here may import those.
 
@@ -15,6 +15,7 @@ mod prompt;
 mod provider;
 mod rates;
 mod script;
+mod seen;
 mod steps;
 mod stream;
 mod witness;

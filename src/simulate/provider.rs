@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 
 use super::answer::{Served, serve};
 use super::others::{self, Asked, Spoken, Tongue};
-use super::prompt::{self, Cache, blocks};
+use super::prompt::{self, Cache};
 use super::rates::{LIVE_MODELS, listed};
-use super::script::{Fault, Reply, Script, Seen};
+use super::script::{Fault, Reply, Script};
+use super::seen::seen;
 use super::steps::{Step, Steps};
 use super::witness::{InFlight, WitnessHandle};
 use super::{check, messages};
@@ -154,12 +155,12 @@ impl Provider {
             witness.keep_body(raw);
             witness.generations - 1
         };
-        let reply = self.script.reply(&seen(parts, body, index));
+        let reply = self.script.reply(&seen(&parts.headers, body, index));
         if let Fault::Status { status, retry_after } = reply.fault {
             return failure(status, retry_after);
         }
-        let warm = index > 0 && !self.script.cold_caches;
-        let Spoken { bill, content_type, stream, pieces } = match others::speak(tongue, body, warm, &reply) {
+        let spoken = others::speak(tongue, body, index, self.script.cold_caches, &reply);
+        let Spoken { bill, content_type, stream, pieces } = match spoken {
             Ok(spoken) => spoken,
             Err(message) => return self.refuse(400, &message),
         };
@@ -188,7 +189,7 @@ impl Provider {
         if listed(model).is_none() {
             return self.refuse(404, &format!("model: {model}"));
         }
-        let reply = self.script.reply(&seen(parts, body, index));
+        let reply = self.script.reply(&seen(&parts.headers, body, index));
         if let Fault::Status { status, retry_after } = reply.fault {
             return failure(status, retry_after);
         }
@@ -292,7 +293,10 @@ fn headers(parts: &Parts) -> Result<(), (u16, String)> {
     }
     let betas = parts.headers.get_all("anthropic-beta").iter();
     let oauth = betas.filter_map(|value| value.to_str().ok()).any(|list| list.contains("oauth-2025-04-20"));
-    if !has("x-api-key") && !oauth {
+    // Anthropic's library for Python sends a key like this as well; a token of a subscription needs the beta.
+    let token = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+    let of_subscription = token.is_some_and(|token| token.contains("sk-ant-oat"));
+    if !has("x-api-key") && of_subscription && !oauth {
         return Err((401, "OAuth authentication is currently not supported.".to_owned()));
     }
     if !has("anthropic-version") {
@@ -307,30 +311,4 @@ fn models() -> Bytes {
     let (first, last) = (LIVE_MODELS[0], LIVE_MODELS[LIVE_MODELS.len() - 1]);
     let list = json!({ "data": data, "has_more": false, "first_id": first, "last_id": last });
     Bytes::from(list.to_string())
-}
-
-fn seen<'a>(parts: &'a Parts, body: &'a Value, index: u64) -> Seen<'a> {
-    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut last_text = String::new();
-    let newest = messages.rsplit(|message| message["role"] == "assistant").next().unwrap_or_default();
-    for block in newest.iter().flat_map(|message| blocks(&message["content"])) {
-        add_text(block, &mut last_text);
-    }
-    let names = body["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["name"].as_str());
-    Seen {
-        index,
-        body,
-        tools: names.collect(),
-        turns: messages.iter().filter(|message| message["role"] == "assistant").count(),
-        last_text,
-        agent: parts.headers.get("x-claude-code-agent-id").and_then(|value| value.to_str().ok()),
-    }
-}
-
-fn add_text(block: &Value, text: &mut String) {
-    if let Some(said) = block.as_str().or(block["text"].as_str()) {
-        text.push_str(said);
-        text.push('\n');
-    }
-    blocks(&block["content"]).iter().for_each(|inner| add_text(inner, text));
 }

@@ -1,4 +1,4 @@
-//! The two GitHub Actions, their steps executed as the runner executes them.
+//! The GitHub Actions, their steps executed as the runner executes them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +22,10 @@ const INSTALL: &str = "Install tollgate";
 pub(crate) const AGENT: &str = "Install the agent";
 pub(crate) const RUN: &str = "Run the agent through tollgate";
 pub(crate) const GATE: &str = "Check the budgets";
+const START: &str = "Begin the run";
+const FINISH: &str = "Settle and report";
+/// The actions that are made of steps.
+const COMPOSITE: [&str; 4] = ["action.yml", "finish/action.yml", "gate/action.yml", "start/action.yml"];
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -199,6 +203,59 @@ fn a_missing_agent_is_installed_in_the_version_that_was_measured() {
     assert!(ran.step(AGENT).log.contains("agent-version: `1 --registry=x` is no version"), "{}", ran.log());
 }
 
+/// A package manager of each kind that notes what it is to install, and installs an agent of that name.
+fn managers(folder: &Path, log: &Path, agent: &str) {
+    let made = |path: &str| format!("printf '#!/bin/sh\\nexit 0\\n' >\"{path}\"; chmod 755 \"{path}\"\n");
+    let log = log.display();
+    let npm = format!(
+        "#!/bin/sh\nfor last; do :; done; echo \"npm $last\" >{log}\nmkdir -p node_modules/.bin\n{}",
+        made(&format!("node_modules/.bin/{agent}"))
+    );
+    program(folder, "npm", &npm);
+    let pip = format!("#!/bin/sh\nshift 3; echo \"pip $*\" >{log}\n{}", made(&format!("${{0%pip}}{agent}")));
+    let pip = program(folder, "pip-of-a-venv", &pip);
+    let python = format!(
+        "#!/bin/sh\n[ \"$*\" = \"-m venv $3\" ] || exit 9\nmkdir -p \"$3/bin\"; cp {} \"$3/bin/pip\"\n",
+        pip.display()
+    );
+    program(folder, "python3", &python);
+}
+
+#[test]
+fn every_preset_is_installed_in_the_version_that_was_measured() {
+    for (preset, agent, installs) in [
+        ("codex", "codex", "npm @openai/codex@0.169.0"),
+        ("gemini", "gemini", "npm @google/gemini-cli@0.61.0"),
+        ("opencode", "opencode", "npm opencode-ai@1.18.33"),
+        ("mini-swe-agent", "mini", "pip mini-swe-agent==2.4.6 mcp==2.3.0"),
+        ("aider", "aider", "pip aider-chat==0.86.2"),
+    ] {
+        let file =
+            budget("1", "0.1").replace("model: claude-haiku-5-5, ", "") + "agent: { use: " + preset + " }\n";
+        let world = pull_request(&file, &file);
+        let (bin, log) = (world.home().join("bin"), world.home().join("installed.log"));
+        managers(&bin, &log, agent);
+        let mut job = job(&world);
+        job.given("PATH", path_with(&bin));
+        let with = [
+            ("binary-path", BINARY),
+            ("openai-api-key", KEY),
+            ("gemini-api-key", KEY),
+            ("anthropic-api-key", KEY),
+        ];
+        let ran = job.uses(root(), &with);
+        assert_eq!(
+            fs::read_to_string(&log).expect("it was called"),
+            format!("{installs}\n"),
+            "{}",
+            ran.log()
+        );
+        // The agent was found and ran; it asked for nothing.
+        ran.expect_failure(RUN, 3);
+        assert_eq!(ran.outputs["outcome"], "unmetered", "{}", ran.log());
+    }
+}
+
 #[test]
 fn an_agent_that_is_there_is_taken_as_it_is() {
     let file = budget("1", "0.1");
@@ -218,7 +275,7 @@ fn an_agent_that_is_there_is_taken_as_it_is() {
 fn an_agent_of_python_gets_an_environment_of_its_own() {
     let world = Tollgate::new();
     let bin = world.home().join("bin");
-    let tollgate = "#!/bin/sh\necho \"$GITHUB_TOKEN\" >token\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\n'\n";
+    let tollgate = "#!/bin/sh\necho \"$GITHUB_TOKEN\" >token\nprintf 'program=thrift\\nmanager=pip\\npackage=thrift-agent\\nversion=1.2\\nwith=alms==3 boon\\n'\n";
     let tollgate = program(&bin, "tollgate", tollgate);
     program(
         &bin,
@@ -231,7 +288,10 @@ fn an_agent_of_python_gets_an_environment_of_its_own() {
     job.given("PATH", path_with(&bin));
     let ran = job.uses(root(), &[("binary-path", tollgate.to_str().expect("a text"))]);
     let log = &ran.step(AGENT).log;
-    assert!(log.contains("pip install --quiet --disable-pip-version-check thrift-agent==1.2\n"), "{log}");
+    assert!(
+        log.contains("pip install --quiet --disable-pip-version-check thrift-agent==1.2 alms==3 boon\n"),
+        "{log}"
+    );
     let path = job.folder("temp").join("tollgate/agent/python/bin").display().to_string();
     assert_eq!(ran.step(AGENT).outputs["path"], path);
     let token = fs::read_to_string(world.work().join("token")).expect("tollgate was asked");
@@ -490,14 +550,15 @@ fn action_yml(path: &str) -> Value {
 
 #[test]
 fn inputs_are_described_and_reach_a_shell_only_through_its_environment() {
-    for path in ["action.yml", "gate/action.yml"] {
+    for path in COMPOSITE {
         let action = action_yml(path);
         let mut unused: Vec<&str> = Vec::new();
         for (name, input) in fields(&action["inputs"]) {
             let said = input["description"].as_str().unwrap_or_default();
             assert!(said.ends_with('.') && said.len() > 20, "{path}: {name} is not described");
-            assert_eq!(input["required"], Value::Bool(false), "{path}: {name}");
-            assert!(input["default"].is_string(), "{path}: {name} has no default");
+            let must = (path, name) == ("finish/action.yml", "state");
+            assert_eq!(input["required"], Value::Bool(must), "{path}: {name}");
+            assert_eq!(input["default"].is_string(), !must, "{path}: {name} has no default");
             unused.push(name);
         }
         for step in action["runs"]["steps"].as_sequence().expect("steps") {
@@ -511,18 +572,36 @@ fn inputs_are_described_and_reach_a_shell_only_through_its_environment() {
             }
         }
         assert!(unused.is_empty(), "{path}: inputs that nothing reads: {unused:?}");
+        let step = path.strip_suffix("/action.yml").unwrap_or("run");
         for (name, output) in fields(&action["outputs"]) {
             assert!(output["description"].as_str().is_some_and(|said| said.ends_with('.')), "{path}: {name}");
-            assert_eq!(output["value"], format!("${{{{ steps.run.outputs.{name} }}}}").as_str());
+            assert_eq!(output["value"], format!("${{{{ steps.{step}.outputs.{name} }}}}").as_str());
         }
     }
 }
 
 #[test]
+fn the_node_action_has_the_inputs_and_outputs_of_start() {
+    let (node, start) = (action_yml("around/action.yml"), action_yml("start/action.yml"));
+    let described = |value: &Value| -> Vec<(String, Value)> {
+        fields(value).map(|(name, field)| (name.to_owned(), field["description"].clone())).collect()
+    };
+    let mut inputs = described(&node["inputs"]);
+    inputs.retain(|(name, _)| name != "outcome" && name != "matrix");
+    assert_eq!(inputs, described(&start["inputs"]));
+    assert_eq!(described(&node["outputs"]), described(&start["outputs"]));
+    let script = fs::read_to_string(root().join("around/around.js")).expect("the script");
+    for (name, _) in fields(&node["inputs"]) {
+        let read = script.contains(&format!("\"{name}\"")) || name.ends_with("-api-key");
+        assert!(read, "nothing reads the input {name}");
+    }
+}
+
+#[test]
 fn keys_are_given_to_the_run_alone() {
-    for path in ["action.yml", "gate/action.yml"] {
+    for path in COMPOSITE {
         for step in action_yml(path)["runs"]["steps"].as_sequence().expect("steps") {
-            let runs = [RUN, GATE].contains(&step["name"].as_str().expect("a name"));
+            let runs = [RUN, GATE, START, FINISH].contains(&step["name"].as_str().expect("a name"));
             for (name, _) in fields(&step["env"]) {
                 let secret = name.ends_with("API_KEY") || name.ends_with("_TOKEN") && name != "GITHUB_TOKEN";
                 assert!(runs || !secret, "{path}: {name} in {:?}", step["name"]);
@@ -565,7 +644,7 @@ fn tables(path: &str) -> String {
 fn the_reference_has_every_input_and_output() {
     let path = root().join("docs/reference/action.md");
     let mut text = fs::read_to_string(&path).expect("the reference");
-    for action in ["action.yml", "gate/action.yml"] {
+    for action in COMPOSITE.into_iter().chain(["around/action.yml"]) {
         let (begin, end) = (format!("<!-- tables of {action} -->\n"), "<!-- end of tables -->");
         let from = text.find(&begin).expect("a place for the tables") + begin.len();
         let to = from + text[from..].find(end).expect("an end");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tollgate::agent::environment::{EnvSpec, Identity, build, create_home};
 use tollgate::agent::output::{Log, Redactor};
-use tollgate::agent::preset::{Choice, Wiring, launch};
+use tollgate::agent::preset::{Choice, Search, Told, Wiring, launch};
 use tollgate::agent::process::{Exit, Patience, Spec, start};
 use tollgate::model::ModelId;
 use tollgate::money::Usd;
@@ -37,13 +37,15 @@ async fn claude_code_is_heard_and_leaves_nothing_behind() {
         small_model: &model,
         cap: Usd::from_dollars(1),
         output_tokens_max: 13_000,
+        window_tokens: 200_000,
+        home: &world.home().join("home"),
     };
     let mut path = vec![claude.parent().expect("a folder").to_owned()];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let path = std::env::join_paths(path).expect("a path");
-    let choice = Choice::Claude { prompt: "--do what must be done".into(), args: Vec::new() };
-    let root = rustix::process::geteuid().is_root();
-    let launch = launch(&choice, &wiring, &path, &world.work(), root).expect("claude is there");
+    let choice = Choice::Claude(Told { prompt: "--do what must be done".into(), args: Vec::new() });
+    let search = Search { path: &path, cwd: &world.work(), root: rustix::process::geteuid().is_root() };
+    let launch = launch(&choice, &wiring, &search).expect("claude is there");
     let home = create_home(&world.home()).expect("a home");
     let parent = BTreeMap::from([
         ("PATH".into(), path),

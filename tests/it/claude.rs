@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate::simulate::{Answer, Fault, Reply, Seen, ToolCall, Wait};
 
-use crate::claude_world::{Ended, budget, claude};
+use crate::agents_world::{Ended, budget, claude};
 
 const STEER: &str = "Wrap up now";
 const LAST_CALL: &str = "This is the last answer";

@@ -60,7 +60,10 @@ fn actions() -> BTreeMap<&'static str, Value> {
     };
     BTreeMap::from([
         ("OWNER/tollgate", read("action.yml")),
+        ("OWNER/tollgate/around", read("around/action.yml")),
+        ("OWNER/tollgate/finish", read("finish/action.yml")),
         ("OWNER/tollgate/gate", read("gate/action.yml")),
+        ("OWNER/tollgate/start", read("start/action.yml")),
         ("./", read("action.yml")),
         ("./gate", read("gate/action.yml")),
     ])

@@ -1,18 +1,14 @@
-//! The ledger from outside: real processes at one budget, some of them killed; and the command.
+//! The ledger from outside: the command. Real processes that are killed: `src/ledger/tests/kills.rs`.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp};
 use tollgate::commands::ledger::{self, Args};
 use tollgate::id::HoldId;
 use tollgate::ledger::store::{Clock, Options, Store};
-use tollgate::ledger::{About, Answer, Enforce, Limit, Request, Spend, Window};
+use tollgate::ledger::{About, Enforce, Limit, Request, Spend, Window};
 use tollgate::money::Usd;
-
-/// Set in a process that works for a test: the ledger's folder, its own name, how many runs.
-const WORK: &str = "TOLLGATE_TEST_LEDGER_WORK";
 
 pub(crate) fn cents(count: u32) -> Usd {
     Usd::from_pico(i128::from(count) * 10_000_000_000)
@@ -42,79 +38,6 @@ pub(crate) fn spend(count: u32) -> Spend {
     Spend { usd: cents(count), ..Spend::default() }
 }
 
-/// Not a test: what the processes do that the tests start.
-#[test]
-fn worker() {
-    let Ok(work) = std::env::var(WORK) else { return };
-    let [folder, name, runs] = work.split('|').collect::<Vec<_>>()[..] else { panic!("three parts") };
-    let store = Store::open(Path::new(folder), Options::default()).expect("a ledger");
-    for number in 0..runs.parse::<u32>().expect("a count") {
-        let hold = format!("{name}/{number}");
-        let request = request(&hold, 3, budget(60), store.now());
-        if let Answer::Granted { .. } = store.reserve(&request).expect("an answer") {
-            println!("\nreserved {hold}");
-            store.settle(&request.hold, &spend(1)).expect("a settlement");
-            println!("\nsettled {hold}");
-        } else {
-            println!("\nrefused {hold}");
-        }
-    }
-}
-
-fn start(folder: &Path, name: &str, runs: u32) -> Child {
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["ledger::worker", "--exact", "--nocapture"]);
-    command.env(WORK, format!("{}|{name}|{runs}", folder.display()));
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process")
-}
-
-/// What a process said it was told, until it ended or had said `most` things.
-fn acknowledged(child: &mut Child, most: usize) -> Vec<String> {
-    let lines = BufReader::new(child.stdout.as_mut().expect("a pipe")).lines().map_while(Result::ok);
-    let said = lines.filter(|line| ["reserved ", "settled ", "refused "].iter().any(|w| line.starts_with(w)));
-    said.take(most).collect()
-}
-
-#[test]
-fn processes_that_share_a_budget_and_are_killed_lose_nothing_and_double_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let workers: Vec<_> = (0..6)
-        .map(|number| {
-            let mut child = start(folder.path(), &format!("w{number}"), 12);
-            std::thread::spawn(move || {
-                // Every other one is killed after a few answers, wherever it is then.
-                let most = if number % 2 == 0 { 3 + number } else { usize::MAX };
-                let said = acknowledged(&mut child, most);
-                child.kill().expect("killed");
-                child.wait().expect("ended");
-                said
-            })
-        })
-        .collect();
-    let said: Vec<String> = workers.into_iter().flat_map(|worker| worker.join().expect("joined")).collect();
-
-    let store = Store::open(folder.path(), Options::default()).expect("a ledger");
-    let verified = store.verify().expect("a ledger in order");
-    assert_eq!(verified.head, Ok(()), "the audit also checks every grant against the limit");
-    let count = |what: &str| said.iter().filter(|line| line.starts_with(what)).count();
-    assert!(count("settled ") >= 10, "there was something to lose: {said:?}");
-    for line in &said {
-        let (what, hold) = line.split_once(' ').expect("two words");
-        let found = store.hold(&HoldId::from_text(hold)).expect("a ledger");
-        match what {
-            "refused" => assert_eq!(found, None, "{hold}"),
-            "reserved" => assert!(found.is_some(), "{hold} was acknowledged and is lost"),
-            _ => assert_eq!(found.expect("the hold").spend.usd, cents(1), "{hold}"),
-        }
-    }
-    let balance = store.balances(&[budget(60)]).expect("a balance").remove(0);
-    assert!(balance.settled + balance.held <= cents(60));
-    let live = u32::try_from(verified.live).expect("few");
-    assert_eq!(balance.held, cents(3 * live));
-    assert!(live <= 3, "one at most of each that was killed");
-    assert_eq!(balance.settled, cents(u32::try_from(verified.holds).expect("few") - live));
-}
-
 #[derive(clap::Parser)]
 struct Cli {
     #[command(flatten)]
@@ -122,7 +45,7 @@ struct Cli {
 }
 
 /// The command's exit code, output and messages, on the ledger's folder.
-fn command(folder: &Path, now: Timestamp, words: &[&str]) -> (u8, String, String) {
+pub(crate) fn command(folder: &Path, now: Timestamp, words: &[&str]) -> (u8, String, String) {
     let folder = folder.to_str().expect("a path");
     let words = ["tollgate"].into_iter().chain(words.iter().copied());
     let args = <Cli as clap::Parser>::try_parse_from(words).expect("arguments").args;
@@ -135,7 +58,7 @@ fn command(folder: &Path, now: Timestamp, words: &[&str]) -> (u8, String, String
 }
 
 /// A ledger with a settled run, one that overran, an expired and a live one.
-fn filled(folder: &Path) -> Timestamp {
+pub(crate) fn filled(folder: &Path) -> Timestamp {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a time");
     let options = Options { clock: Clock::from_fn(move || now), ..Options::default() };
     let store = Store::open(folder, options).expect("a ledger");
@@ -240,7 +163,7 @@ fn verify_says_that_all_is_well_or_where_it_is_not() {
         err,
         "error: the ledger is damaged: FOLDER/events/2026-11.jsonl:1: the line does not match its own checksum: \
          it was changed after it was written\n\nhint: nothing was changed; put the folder back from a backup, or \
-         move it away to start anew (its past spend then counts no more)\n"
+         let `tollgate ledger doctor` say what can be kept\n"
     );
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use tollgate::meter::journal::recover;
 use tollgate::meter::{Allowance, Config, Policy};
+use tollgate::model::ModelId;
 use tollgate::money::Usd;
 use tollgate::simulate::Fault;
 
@@ -46,6 +47,61 @@ fn searches_are_counted_and_refused_where_the_budget_says_so() {
         }
         let ended = finish("searches", meter, &provider, "40").await;
         assert_eq!(ended.totals.web_searches, 9);
+    });
+}
+
+#[test]
+fn a_request_without_an_output_cap_is_given_the_runs_own() {
+    run(async {
+        let chat = json!({ "model": "gpt-6-luna", "messages": [{ "role": "user", "content": "a" }] });
+        let post = "POST /v1/chat/completions";
+        for (enforce, output_default, asked, sent) in [
+            (true, Some(2_000), None, 2_000),
+            (true, Some(2_000), Some(5_000), 5_000),
+            (true, None, None, 128_000),
+            // One that only observes gives what the model would.
+            (false, Some(2_000), None, 128_000),
+        ] {
+            let provider = Provider::start(says(200)).await;
+            let policy = Policy { enforce, ..policy() };
+            let meter = start(Config { policy, output_default, ..config(&provider, "1") }).await;
+            let body = match asked {
+                Some(cap) => with(chat.clone(), "max_completion_tokens", json!(cap)),
+                None => chat.clone(),
+            };
+            let got = Client::of(&meter).at(post).post(&body.to_string()).await;
+            assert_eq!((got.status, got.stopped()), (200, false), "{got:?}");
+            let body: Value = serde_json::from_slice(&provider.witness().bodies[0]).expect("JSON");
+            assert_eq!(body["max_completion_tokens"], sent, "{enforce} {output_default:?} {asked:?}");
+        }
+    });
+}
+
+#[test]
+fn a_side_call_leaves_the_landing_to_the_main_thread() {
+    run(async {
+        let provider = Provider::start(says(400)).await;
+        let routed = Some(ModelId::new("gpt-6.1-sol"));
+        let meter = start(Config { routed, ..config(&provider, "0.05") }).await;
+        let client = Client::of(&meter).at("POST /v1/responses");
+        let ask = |model: &str| json!({ "model": model, "input": "a", "max_output_tokens": 400 }).to_string();
+        // Until it is stopped, a title, a sub-agent or a router asks for another model.
+        let mut main = client.post(&ask("gpt-6.1-sol")).await;
+        assert!(!main.stopped(), "{main:?}");
+        let mut sides = 0;
+        loop {
+            let side = client.post(&ask("gpt-6.1-terra")).await;
+            if side.stopped() {
+                break;
+            }
+            sides += 1;
+            assert!(sides < 200, "nobody stops it");
+        }
+        main = client.post(&ask("gpt-6.1-sol")).await;
+        assert!(!main.stopped(), "the last answer is the main thread's: {main:?}");
+        let last = provider.witness().bodies.last().cloned().expect("a request");
+        assert!(String::from_utf8_lossy(&last).contains("This is the last answer"), "{last:?}");
+        finish("side calls", meter, &provider, "0.05").await;
     });
 }
 

@@ -89,6 +89,7 @@ pub(crate) fn config(provider: &Provider, cap: &str) -> Config {
         policy: policy(),
         allowance: Allowance { usd: cap.parse().expect("an amount"), fresh_tokens: None },
         routed: None,
+        output_default: None,
         journal: None,
         clock: || "2026-11-23T12:00:00Z".parse().expect("an instant"),
     }

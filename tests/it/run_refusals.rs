@@ -211,7 +211,7 @@ fn an_agent_that_takes_too_long_is_ended() {
     assert_eq!(charged(&expect_settled(&mut world, false)), upstream.witness.usd());
 }
 
-const DAMAGED: &str = "the ledger is damaged: [WORLD]/work/.tollgate/events/[MONTH]:1: the line does not match its own checksum: it was changed after it was written\n\nhint: nothing was changed; put the folder back from a backup, or move it away to start anew (its past spend then counts no more)\n";
+const DAMAGED: &str = "the ledger is damaged: [WORLD]/work/.tollgate/events/[MONTH]:1: the line does not match its own checksum: it was changed after it was written\n\nhint: nothing was changed; put the folder back from a backup, or let `tollgate ledger doctor` say what can be kept\n";
 const IN_THE_WAY: &str =
     "the ledger cannot make `[WORLD]/work/.tollgate/events`: Not a directory (os error 20)\n";
 

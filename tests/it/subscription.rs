@@ -5,7 +5,7 @@ use serde_json::json;
 use tollgate::money::Usd;
 use tollgate::simulate::{Answer, Reply, Seen, ToolCall};
 
-use crate::claude_world::{Door, Ended, claude_through};
+use crate::agents_world::{Door, Ended, claude_through};
 
 /// The subscription's token, which nobody but the provider may ever see.
 const TOKEN: &str = "sk-ant-oat01-canary-0123456789abcdef";

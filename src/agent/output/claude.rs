@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
-/// Characters of a tool's input that are shown.
-const INPUT_CHARS: usize = 160;
+use super::transcript::{first_line, shown_input};
+
 /// The model that Claude Code names for messages it has made up itself, such as API errors.
 const MADE_UP: &str = "<synthetic>";
 
@@ -165,26 +165,6 @@ fn failed_tools(turn: &Turn, show: &mut dyn FnMut(&str)) {
 fn blocks(content: &serde_json::Value) -> Vec<Block> {
     let list = content.as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(|block| Block::deserialize(block).ok()).collect()
-}
-
-/// The one field of a tool's input that says most, on one line.
-fn shown_input(input: &serde_json::Value) -> String {
-    let fields =
-        ["command", "file_path", "path", "pattern", "url", "query", "description", "prompt", "skill"];
-    let telling = fields.iter().find_map(|field| input.get(field)?.as_str());
-    match telling {
-        Some(text) => format!(": {}", first_line(text)),
-        None => String::new(),
-    }
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    let mut shown: String = line.chars().take(INPUT_CHARS).collect();
-    if shown.len() < text.trim().len() {
-        shown.push_str(" …");
-    }
-    shown
 }
 
 fn indented(text: &str, indent: &str) -> String {

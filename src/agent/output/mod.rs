@@ -15,17 +15,24 @@ use tokio::sync::oneshot;
 
 use crate::id::random_hex;
 
+mod aider;
 mod claude;
 mod clean;
+mod codex;
+mod gemini;
 mod lines;
+mod mini;
+mod opencode;
 mod patterns;
 mod redact;
+mod transcript;
 
 #[cfg(test)]
 pub(in crate::agent) mod tests;
 
 use lines::{Line, Lines};
 pub use redact::Redactor;
+use transcript::Transcript;
 
 /// The longest line that is shown, in bytes.
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -43,6 +50,16 @@ pub enum Format {
     Plain,
     /// Claude Code's `--output-format stream-json`.
     ClaudeStream,
+    /// Codex's `exec --json`.
+    CodexJson,
+    /// Gemini CLI's `--output-format stream-json`.
+    GeminiStream,
+    /// opencode's `run --format json`.
+    OpencodeJson,
+    /// aider's text for people.
+    Aider,
+    /// mini-swe-agent's text for people.
+    Mini,
 }
 
 /// What an agent has said, cleaned and without secrets.
@@ -163,16 +180,16 @@ pub(super) struct Speech {
 
 enum Kind {
     Plain(Tail),
-    Claude(claude::Transcript),
+    Told(Transcript),
 }
 
 impl Speech {
     pub(super) fn new(format: Format, redactor: &Arc<Redactor>) -> Self {
         // A secret that a cut would go through must be seen whole to be masked.
         let beyond = redactor.longest();
-        let (kind, bytes_max) = match format {
-            Format::Plain => (Kind::Plain(Tail::default()), LINE_BYTES_MAX + beyond),
-            Format::ClaudeStream => (Kind::Claude(claude::Transcript::default()), JSON_BYTES_MAX),
+        let (kind, bytes_max) = match Transcript::of(format) {
+            None => (Kind::Plain(Tail::default()), LINE_BYTES_MAX + beyond),
+            Some(transcript) => (Kind::Told(transcript), JSON_BYTES_MAX),
         };
         Self {
             lines: Lines::new(bytes_max),
@@ -202,13 +219,18 @@ impl Speech {
     pub(super) fn finish(mut self, out: &mut String) -> Said {
         let mut lines = std::mem::replace(&mut self.lines, Lines::new(0));
         lines.finish(|line| self.line(line, out));
+        if let Kind::Told(transcript) = &mut self.kind {
+            let mut rest = Vec::new();
+            transcript.end(&mut |text| split_shown(text, &self.redactor, &mut rest));
+            self.show(rest, out);
+        }
         if self.flooded {
             let (heard, shown) = (self.heard, SHOWN_BYTES_MAX / 1024 / 1024);
             out.push_str(&format!("… of {heard} bytes of output only the first {shown} MiB are shown\n"));
         }
         let (text, error) = match self.kind {
             Kind::Plain(tail) => (tail.text(&self.redactor), None),
-            Kind::Claude(transcript) => {
+            Kind::Told(transcript) => {
                 let (text, error) = transcript.into_said();
                 let cleaned = |text: String| last_words(&cleaned(&text, &self.redactor));
                 (cleaned(text), error.map(cleaned))
@@ -222,20 +244,19 @@ impl Speech {
         match &mut self.kind {
             Kind::Plain(_) if self.flooded => return,
             Kind::Plain(_) => lines.push(shown_line(line.bytes, line.cut, &self.redactor)),
-            Kind::Claude(_) if line.cut > 0 => {
+            Kind::Told(_) if line.cut > 0 => {
                 let bytes = line.bytes.len() as u64 + line.cut;
                 lines.push(format!("… a message of {bytes} bytes was not shown"));
             }
-            Kind::Claude(transcript) => {
-                let redactor = &self.redactor;
-                transcript.hear(&String::from_utf8_lossy(line.bytes), &mut |text| {
-                    let mut split = Lines::new(LINE_BYTES_MAX + redactor.longest());
-                    let mut keep = |line: Line<'_>| lines.push(shown_line(line.bytes, line.cut, redactor));
-                    split.feed(text.as_bytes(), &mut keep);
-                    split.finish(&mut keep);
-                });
+            Kind::Told(transcript) => {
+                let mut show = |text: &str| split_shown(text, &self.redactor, &mut lines);
+                transcript.hear(&String::from_utf8_lossy(line.bytes), &mut show);
             }
         }
+        self.show(lines, out);
+    }
+
+    fn show(&mut self, lines: Vec<String>, out: &mut String) {
         for line in lines {
             if self.shown < SHOWN_BYTES_MAX {
                 self.shown += line.len() + 1;
@@ -246,6 +267,14 @@ impl Speech {
             }
         }
     }
+}
+
+/// A text as lines that may be shown.
+fn split_shown(text: &str, redactor: &Redactor, lines: &mut Vec<String>) {
+    let mut split = Lines::new(LINE_BYTES_MAX + redactor.longest());
+    let mut keep = |line: Line<'_>| lines.push(shown_line(line.bytes, line.cut, redactor));
+    split.feed(text.as_bytes(), &mut keep);
+    split.finish(&mut keep);
 }
 
 /// One line as it may be shown: visible, without secrets, no longer than it may be, and no command.

@@ -19,7 +19,7 @@ pub enum StoreError {
     /// A line is damaged.
     #[error(
         "the ledger is damaged: {}:{line}: {what}\n\nhint: nothing was changed; put the folder back from a \
-         backup, or move it away to start anew (its past spend then counts no more)",
+         backup, or let `tollgate ledger doctor` say what can be kept",
         path.display()
     )]
     Damaged {
@@ -100,6 +100,12 @@ pub enum StoreError {
     /// There is no ledger here.
     #[error("there is no ledger in `{}`\n\nhint: `--ledger PATH` names another folder; the first run makes one", .0.display())]
     Missing(PathBuf),
+    /// The doctor does not know this kind of ledger.
+    #[error(
+        "the doctor mends ledgers in files; a branch has its own history\n\nhint: `tollgate ledger verify` names \
+         the damage, and `git log` the commit before it: set the branch back to that"
+    )]
+    NotMendable,
     /// A git ledger cannot be used.
     #[error(transparent)]
     Git(#[from] RemoteError),

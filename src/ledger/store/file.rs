@@ -9,87 +9,96 @@
 //! A write appends its lines and makes them durable before it replaces the head, so the head is never
 //! ahead of the events. A head that is behind catches up; one that is lost is made again. An unfinished
 //! last line was never acknowledged, and is cut off under the lock. Any other damage stops everything.
+//!
+//! Lines that the head does not know were perhaps never made durable: their writer was ended before its
+//! sync, or the sync failed, which the kernel says once and never again. Whoever writes next writes them
+//! anew and syncs them, before it builds on them or answers from them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
+use super::disk::Disk;
 use super::history::{self, Events, Lines, Shard, shards};
 use super::lock::Lock;
 use super::session::{self, Session};
-use super::{Damage, HeadProblem, Options, StoreError, Verified, audit, plain};
+use super::{Damage, HeadProblem, Options, StoreError, Verified, audit};
 use crate::ledger::commit::{Commit, Head, HeadError};
 use crate::ledger::event::LineHash;
 
 /// The longest head that is read: far above what the bounds of a book allow.
 const HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Lines that the head does not know are written anew in pieces of this size.
+const PIECE_BYTES: u64 = 1024 * 1024;
 
 /// A ledger in a folder.
 #[derive(Clone, Debug)]
 pub struct FileStore {
-    folder: PathBuf,
+    pub(super) disk: Disk,
+    pub(super) folder: PathBuf,
     options: Options,
     /// A write may not have reached the disk, and asking the same kernel again would not tell.
     poisoned: Arc<AtomicBool>,
 }
 
+/// Lines of a shard that the head does not know.
+#[derive(Debug)]
+pub(super) struct Tail {
+    shard: String,
+    from: u64,
+    to: u64,
+    /// An unfinished line follows.
+    torn: bool,
+}
+
 impl FileStore {
-    pub(super) fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        let store = Self::new(folder, options);
+    pub(super) fn open(disk: Disk, folder: &Path, options: Options) -> Result<Self, StoreError> {
+        let store = Self::new(disk, folder, options);
         let events = store.events_folder();
-        if !events.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&events)
-                .map_err(StoreError::io("make", &events))?;
-            for made in [&events, &store.folder] {
-                sync_folder(made)?;
-            }
-            if let Some(parent) = store.folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                sync_folder(parent)?;
-            }
+        if !store.disk.is_folder(&events) {
+            store.disk.make_folder(&events).map_err(StoreError::io("make", &events))?;
         }
         store.check_file_system()?;
         Ok(store)
     }
 
-    pub(super) fn open_existing(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        let store = Self::new(folder, options);
-        if !store.events_folder().is_dir() {
+    pub(super) fn open_existing(disk: Disk, folder: &Path, options: Options) -> Result<Self, StoreError> {
+        let store = Self::new(disk, folder, options);
+        if !store.disk.is_folder(&store.events_folder()) {
             return Err(StoreError::Missing(store.folder));
         }
         store.check_file_system()?;
         Ok(store)
     }
 
-    fn new(folder: &Path, options: Options) -> Self {
+    fn new(disk: Disk, folder: &Path, options: Options) -> Self {
         let folder = match &options.namespace {
             Some(name) => folder.join(name),
             None => folder.to_owned(),
         };
-        Self { folder, options, poisoned: Arc::default() }
+        Self { disk, folder, options, poisoned: Arc::default() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.options.clock.now()
     }
 
-    fn events_folder(&self) -> PathBuf {
+    pub(super) fn events_folder(&self) -> PathBuf {
         self.folder.join("events")
     }
 
-    fn head_path(&self) -> PathBuf {
+    pub(super) fn head_path(&self) -> PathBuf {
         self.folder.join("head.json")
     }
 
     #[cfg(target_os = "linux")]
     fn check_file_system(&self) -> Result<(), StoreError> {
+        if !matches!(self.disk, Disk::Machine) {
+            return Ok(());
+        }
         let stat = rustix::fs::statfs(&self.folder).map_err(std::io::Error::from);
         let stat = stat.map_err(StoreError::io("look at", &self.folder))?;
         // The numbers are those of statfs(2).
@@ -115,30 +124,34 @@ impl FileStore {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(StoreError::Poisoned);
         }
-        let lock = Lock::exclusive(&self.folder, self.options.lock_wait)?;
+        let lock = self.lock(true)?;
         self.session(lock, true)
     }
 
     pub(super) fn begin_read(&self) -> Result<Session, StoreError> {
-        let lock = Lock::shared(&self.folder, self.options.lock_wait)?;
+        let lock = self.lock(false)?;
         self.session(lock, false)
+    }
+
+    pub(super) fn lock(&self, exclusive: bool) -> Result<Option<Lock>, StoreError> {
+        self.disk.lock(&self.folder, self.options.lock_wait, exclusive)
     }
 
     pub(super) fn events(&self, since: Option<Timestamp>) -> Result<Events, StoreError> {
         let folder = self.events_folder();
-        let mut names = shards(&folder)?;
+        let mut names = shards(&self.disk, &folder)?;
         if let Some(since) = since {
             names = history::since(names, since);
         }
-        Ok(Events::new(Lines::new(&folder, names), since))
+        Ok(Events::new(Lines::new(&self.disk, &folder, names), since))
     }
 
     pub(super) fn verify(&self) -> Result<Verified, StoreError> {
-        let _lock = Lock::shared(&self.folder, self.options.lock_wait)?;
+        let _lock = self.lock(false)?;
         let folder = self.events_folder();
-        let names = shards(&folder)?;
+        let names = shards(&self.disk, &folder)?;
         let count = names.len() as u64;
-        let mut lines = Lines::new(&folder, names);
+        let mut lines = Lines::new(&self.disk, &folder, names);
         let audit = audit(&mut lines)?;
         let head = match self.read_head()? {
             Ok(Some(head)) => {
@@ -163,30 +176,82 @@ impl FileStore {
         })
     }
 
-    /// The book as it stands now. A writer cuts an unfinished last line off.
-    fn session(&self, lock: Lock, writes: bool) -> Result<Session, StoreError> {
-        let mut head = match self.read_head()? {
-            Ok(Some(head)) => head,
+    /// The book as it stands now. A writer cuts an unfinished last line off, and makes sure of the lines
+    /// that the head does not know.
+    pub(super) fn session(&self, lock: Option<Lock>, writes: bool) -> Result<Session, StoreError> {
+        let (mut head, rebuilt) = match self.read_head()? {
+            Ok(Some(head)) => (head, false),
             Err(error @ HeadError::UnknownVersion(_)) => {
                 return Err(StoreError::Newer { path: self.head_path(), line: 1, what: error.to_string() });
             }
-            Ok(None) | Err(HeadError::Damaged) => self.rebuild()?,
+            Ok(None) | Err(HeadError::Damaged) => (self.rebuild()?, true),
         };
-        let torn = self.catch_up(&mut head)?;
-        if let Some((path, length)) = torn.filter(|_| writes) {
-            let cut = plain::open_with(OpenOptions::new().write(true), &path).and_then(|file| {
-                file.set_len(length)?;
-                file.sync_all()
-            });
-            cut.map_err(StoreError::io("cut the unfinished last line off", &path))?;
+        let mut tails = self.catch_up(&mut head)?;
+        if rebuilt && !tails.iter().any(|tail| tail.shard == head.shard) && head.book.seq() > 0 {
+            tails.push(Tail { shard: head.shard.clone(), from: 0, to: head.bytes, torn: false });
         }
-        Ok(Session::new(session::Ground::File(Ground { store: self.clone(), _lock: lock }), head))
+        let ground = Ground { store: self.clone(), _lock: lock };
+        if writes && !tails.is_empty() {
+            for tail in &tails {
+                // Without a head, nobody knows how much of the newest shard is sure.
+                self.make_sure_of(tail, if rebuilt { 0 } else { tail.from })?;
+            }
+            let _ = ground.replace_head(&head);
+        }
+        Ok(Session::new(session::Ground::File(ground), head))
     }
 
-    fn read_head(&self) -> Result<Result<Option<Head>, HeadError>, StoreError> {
+    /// Writes lines anew as they are read, from `from` on, and makes them durable.
+    fn make_sure_of(&self, tail: &Tail, from: u64) -> Result<(), StoreError> {
+        let path = self.events_folder().join(&tail.shard);
+        let mut file = self.disk.write(&path).map_err(StoreError::io("write again", &path))?;
+        if tail.torn {
+            file.set_len(tail.to).map_err(StoreError::io("cut the unfinished last line off", &path))?;
+        }
+        let mut at = from;
+        while at < tail.to {
+            let mut piece = vec![0; usize::try_from(PIECE_BYTES.min(tail.to - at)).unwrap_or(0)];
+            let copied = self.disk.open(&path).and_then(|mut old| {
+                old.seek(SeekFrom::Start(at))?;
+                old.read_exact(&mut piece)?;
+                file.seek(SeekFrom::Start(at))?;
+                file.write_all(&piece)
+            });
+            copied.map_err(StoreError::io("write again", &path))?;
+            at += piece.len() as u64;
+        }
+        self.durable(&path, file.sync().and_then(|()| if from == 0 { self.sync_folders() } else { Ok(()) }))
+    }
+
+    /// Takes note of a sync that failed: this process writes no more.
+    fn durable(&self, path: &Path, synced: std::io::Result<()>) -> Result<(), StoreError> {
+        synced.map_err(|source| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            StoreError::NotDurable { path: path.to_owned(), source }
+        })
+    }
+
+    /// Makes the names of the shards durable, and those of the folders that lead to them: any of them may
+    /// have been made by a process that was ended before it could.
+    fn sync_folders(&self) -> std::io::Result<()> {
+        let events = self.events_folder();
+        self.disk.sync_folder(&events)?;
+        self.disk.sync_folder(&self.folder)?;
+        for above in self.folder.ancestors().skip(1) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            match self.disk.sync_folder(above) {
+                // Whoever may not read it has not made anything in it.
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_head(&self) -> Result<Result<Option<Head>, HeadError>, StoreError> {
         let path = self.head_path();
         let mut text = String::new();
-        let read = plain::open(&path).and_then(|file| file.take(HEAD_BYTES_MAX).read_to_string(&mut text));
+        let read = self.disk.open(&path).and_then(|file| file.take(HEAD_BYTES_MAX).read_to_string(&mut text));
         match read {
             Ok(_) => Ok(Head::decode(&text).map(Some)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ok(None)),
@@ -199,7 +264,7 @@ impl FileStore {
     fn rebuild(&self) -> Result<Head, StoreError> {
         let folder = self.events_folder();
         let mut end = (String::new(), 0, 0, 0);
-        let lines = Lines::new(&folder, shards(&folder)?).inspect(|next| {
+        let lines = Lines::new(&self.disk, &folder, shards(&self.disk, &folder)?).inspect(|next| {
             let Ok((place, _)) = next else { return };
             let name = place.path.file_name().map(|name| name.to_string_lossy().into_owned());
             let bytes = if name.as_deref() == Some(end.0.as_str()) { end.1 } else { 0 };
@@ -209,27 +274,29 @@ impl FileStore {
         Ok(Head::at(book, end.0, end.1, end.2, end.3))
     }
 
-    /// Takes in what was written after the head. Returns the shard with an unfinished last line, and its
-    /// length without it.
-    fn catch_up(&self, head: &mut Head) -> Result<Option<(PathBuf, u64)>, StoreError> {
+    /// Takes in what was written after the head, and says what that was.
+    pub(super) fn catch_up(&self, head: &mut Head) -> Result<Vec<Tail>, StoreError> {
         let folder = self.events_folder();
         self.check_last_line(head)?;
-        let mut names = shards(&folder)?;
+        let mut names = shards(&self.disk, &folder)?;
         names.retain(|name| *name >= head.shard);
-        let mut torn = None;
+        let mut tails = Vec::new();
         let mut buffer = Vec::new();
         let count = names.len();
         for (index, name) in names.into_iter().enumerate() {
             let path = folder.join(&name);
-            let (offset, line) = if name == head.shard { (head.bytes, head.lines) } else { (0, 0) };
-            let mut shard = Shard::open(&path, offset, line, index + 1 == count)?;
+            let (from, line) = if name == head.shard { (head.bytes, head.lines) } else { (0, 0) };
+            let mut shard = Shard::open(&self.disk, &path, from, line, index + 1 == count)?;
             while let Some((place, line)) = shard.next_line(&mut buffer)? {
                 let advanced = head.advance(&name, &line, place.bytes);
                 advanced.map_err(|discord| StoreError::line(place.path, place.line, discord))?;
             }
-            torn = shard.torn_at().map(|at| (path, at));
+            let (to, torn) = (shard.offset(), shard.torn_at().is_some());
+            if to > from || torn {
+                tails.push(Tail { shard: name, from, to, torn });
+            }
         }
-        Ok(torn)
+        Ok(tails)
     }
 
     /// Whether the line the head ends with is still the one it has seen.
@@ -239,7 +306,7 @@ impl FileStore {
         }
         let path = self.events_folder().join(&head.shard);
         let mut last = vec![0; usize::try_from(head.last_line_bytes).unwrap_or(0)];
-        let read = plain::open(&path).and_then(|mut file| {
+        let read = self.disk.open(&path).and_then(|mut file| {
             file.seek(SeekFrom::Start(head.bytes - head.last_line_bytes))?;
             file.read_exact(&mut last)
         });
@@ -267,7 +334,7 @@ impl FileStore {
 #[derive(Debug)]
 pub(super) struct Ground {
     store: FileStore,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Ground {
@@ -275,8 +342,8 @@ impl Ground {
         self.store.now()
     }
 
-    pub(super) fn events_folder(&self) -> PathBuf {
-        self.store.events_folder()
+    pub(super) fn events(&self) -> (Disk, PathBuf) {
+        (self.store.disk.clone(), self.store.events_folder())
     }
 
     /// Lines first, durably, then the head.
@@ -295,38 +362,26 @@ impl Ground {
     }
 
     fn append(&self, shard: &str, text: &[u8]) -> Result<(), StoreError> {
-        let folder = self.store.events_folder();
-        let path = folder.join(shard);
-        let is_new = !path.exists();
-        let file = plain::open_with(OpenOptions::new().append(true).create(true).mode(0o600), &path);
-        let mut file = file.map_err(StoreError::io("append to", &path))?;
-        let before = file.metadata().map_err(StoreError::io("append to", &path))?.len();
+        let store = &self.store;
+        let path = store.events_folder().join(shard);
+        let mut file = store.disk.append(&path).map_err(StoreError::io("append to", &path))?;
+        let before = file.len().map_err(StoreError::io("append to", &path))?;
         if let Err(error) = file.write_all(text) {
             // Best effort: what stays behind is an unfinished line, which the next writer cuts off.
             let _ = file.set_len(before);
             return Err(StoreError::io("append to", &path)(error));
         }
-        let durable = file.sync_data().and_then(|()| match is_new {
-            true => File::open(&folder)?.sync_all(),
-            false => Ok(()),
-        });
-        durable.map_err(|source| {
-            self.store.poisoned.store(true, Ordering::SeqCst);
-            StoreError::NotDurable { path, source }
-        })
+        // A shard that is empty may have been made by a process that was ended before it could sync its name.
+        let synced = file.sync().and_then(|()| if before == 0 { store.sync_folders() } else { Ok(()) });
+        store.durable(&path, synced)
     }
 
     fn replace_head(&self, head: &Head) -> std::io::Result<()> {
+        let disk = &self.store.disk;
         let temporary = self.store.folder.join("head.json.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = plain::open_with(&mut options, &temporary)?;
+        let mut file = disk.create(&temporary)?;
         file.write_all(head.encode().as_bytes())?;
-        file.sync_data()?;
-        std::fs::rename(&temporary, self.store.head_path())
+        file.sync()?;
+        disk.rename(&temporary, &self.store.head_path())
     }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", folder))
 }

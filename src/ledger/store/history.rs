@@ -1,7 +1,6 @@
 //! Reading shards: lines in order, each with its place, and look-ups of what the head does not know.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use memchr::memmem;
 
+use super::disk::{Disk, DiskFile};
 use super::git::Scratch;
-use super::{Damage, StoreError, plain};
+use super::{Damage, StoreError};
 use crate::id::HoldId;
 use crate::ledger::Limit;
 use crate::ledger::book::{Account, Discord};
@@ -31,12 +31,9 @@ pub(super) struct Place {
 }
 
 /// The shards' names in order of time.
-pub(super) fn shards(events: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(events).map_err(StoreError::io("list", events))? {
-        let name = entry.map_err(StoreError::io("list", events))?.file_name();
-        names.extend(name.to_str().filter(|name| is_shard(name)).map(str::to_owned));
-    }
+pub(super) fn shards(disk: &Disk, events: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = disk.list(events).map_err(StoreError::io("list", events))?;
+    names.retain(|name| is_shard(name));
     names.sort_unstable();
     Ok(names)
 }
@@ -45,7 +42,7 @@ pub(super) fn shards(events: &Path) -> Result<Vec<String>, StoreError> {
 #[derive(Debug)]
 pub(super) struct Shard {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: BufReader<DiskFile>,
     line: u64,
     /// Lines may end without a line feed here: it is the last shard.
     last: bool,
@@ -55,8 +52,14 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn open(path: &Path, offset: u64, line: u64, last: bool) -> Result<Self, StoreError> {
-        let mut file = plain::open(path).map_err(StoreError::io("read", path))?;
+    pub(super) fn open(
+        disk: &Disk,
+        path: &Path,
+        offset: u64,
+        line: u64,
+        last: bool,
+    ) -> Result<Self, StoreError> {
+        let mut file = disk.open(path).map_err(StoreError::io("read", path))?;
         file.seek(SeekFrom::Start(offset)).map_err(StoreError::io("read", path))?;
         let reader = BufReader::with_capacity(64 * 1024, file);
         Ok(Self { path: path.to_owned(), reader, line, last, torn_at: None, offset })
@@ -65,6 +68,11 @@ impl Shard {
     /// Where an unfinished last line begins, if there is one. Known after the last line was read.
     pub(super) fn torn_at(&self) -> Option<u64> {
         self.torn_at
+    }
+
+    /// Where the next line begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next line without its line feed, or `None` at the end.
@@ -114,6 +122,7 @@ fn read(bytes: &[u8], place: &Place) -> Result<Line, StoreError> {
 /// All lines of several shards, one after the other.
 #[derive(Debug)]
 pub(super) struct Lines {
+    disk: Disk,
     folder: PathBuf,
     shards: VecDeque<String>,
     open: Option<Shard>,
@@ -122,9 +131,14 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(folder: &Path, shards: Vec<String>) -> Self {
-        let shards = shards.into();
-        Self { folder: folder.to_owned(), shards, open: None, buffer: Vec::new(), torn: false }
+    pub(super) fn new(disk: &Disk, folder: &Path, shards: Vec<String>) -> Self {
+        let (disk, shards) = (disk.clone(), shards.into());
+        Self { disk, folder: folder.to_owned(), shards, open: None, buffer: Vec::new(), torn: false }
+    }
+
+    /// The line that was read last, as it stands.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
     /// Whether the last line was unfinished. Known after the last line was read.
@@ -145,7 +159,7 @@ impl Lines {
                 return Ok(None);
             };
             let last = self.shards.is_empty();
-            self.open = Some(Shard::open(&self.folder.join(name), 0, 0, last)?);
+            self.open = Some(Shard::open(&self.disk, &self.folder.join(name), 0, 0, last)?);
         }
     }
 }
@@ -178,6 +192,17 @@ impl Events {
     }
 }
 
+impl Events {
+    /// The next line as it stands, without its line feed; lines before the instant are not passed over.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn next_line(&mut self) -> Option<Result<String, StoreError>> {
+        let line = self.lines.next()?;
+        Some(line.map(|_| self.lines.text()))
+    }
+}
+
 impl Iterator for Events {
     type Item = Result<Event, StoreError>;
 
@@ -205,16 +230,16 @@ pub(super) fn since(mut shards: Vec<String>, instant: Timestamp) -> Vec<String> 
 ///
 /// Every line that charges says whose spend it is, so lines without a wanted purse are passed over
 /// unread.
-pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, StoreError> {
+pub(super) fn settled(disk: &Disk, events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, StoreError> {
     let accounts: Vec<Account> = limits.iter().map(|limit| Account::of(limit)).collect();
     let mut sums = vec![Usd::ZERO; accounts.len()];
     let Some(start) = accounts.iter().map(|account| account.window.start).min() else { return Ok(sums) };
     let quoted: Vec<Vec<u8>> = accounts.iter().map(|account| quoted(&account.purse)).collect();
     let finders: Vec<memmem::Finder<'_>> = quoted.iter().map(memmem::Finder::new).collect();
-    let names = since(shards(events)?, start);
+    let names = since(shards(disk, events)?, start);
     let newest = names.len();
     let names = names.into_iter().enumerate().map(|(index, name)| (name, index + 1 == newest));
-    scan(events, names.collect(), |bytes, place| {
+    scan(disk, events, names.collect(), |bytes, place| {
         if !finders.iter().any(|finder| finder.find(bytes).is_some()) {
             return Ok(());
         }
@@ -223,7 +248,7 @@ pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, Stor
             Kind::Settle(body) => (&body.of, body.spend.usd),
             Kind::Expire(body) => (&body.of, body.spend.usd),
             Kind::Adjust(body) => (&body.of, body.delta),
-            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) => return Ok(()),
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Note(_) => return Ok(()),
         };
         for (account, sum) in accounts.iter().zip(&mut sums) {
             if account.counts(origin) {
@@ -236,17 +261,17 @@ pub(super) fn settled(events: &Path, limits: &[&Limit]) -> Result<Vec<Usd>, Stor
 }
 
 /// A hold as the history knows it.
-pub(super) fn find(events: &Path, id: &HoldId) -> Result<Option<Hold>, StoreError> {
+pub(super) fn find(disk: &Disk, events: &Path, id: &HoldId) -> Result<Option<Hold>, StoreError> {
     let quoted = quoted(id.as_str());
     let finder = memmem::Finder::new(&quoted);
     let mut found: Vec<(Place, Event)> = Vec::new();
     // A hold is most often in the newest shard, and its reserve is its first event.
-    for (age, name) in shards(events)?.into_iter().rev().enumerate() {
+    for (age, name) in shards(disk, events)?.into_iter().rev().enumerate() {
         let mut older = Vec::new();
-        scan(events, vec![(name, age == 0)], |bytes, place| {
+        scan(disk, events, vec![(name, age == 0)], |bytes, place| {
             if finder.find(bytes).is_some() {
                 let event = read(bytes, place)?.event;
-                let its = event.hold == *id && !matches!(event.kind, Kind::Refuse(_));
+                let its = event.hold == *id && !matches!(event.kind, Kind::Refuse(_) | Kind::Note(_));
                 older.extend(its.then(|| (place.clone(), event)));
             }
             Ok(())
@@ -280,13 +305,14 @@ fn quoted(text: &str) -> Vec<u8> {
 
 /// Every raw line of some shards, each named with whether it is the newest.
 fn scan(
+    disk: &Disk,
     events: &Path,
     names: Vec<(String, bool)>,
     mut each: impl FnMut(&[u8], &Place) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut buffer = Vec::new();
     for (name, newest) in names {
-        let mut shard = Shard::open(&events.join(name), 0, 0, newest)?;
+        let mut shard = Shard::open(disk, &events.join(name), 0, 0, newest)?;
         while let Some(place) = shard.next_raw(&mut buffer)? {
             each(&buffer, &place)?;
         }

@@ -40,17 +40,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock to write.
-    pub(super) fn exclusive(folder: &Path, wait: Duration) -> Result<Self, StoreError> {
-        Self::take(folder, wait, true)
-    }
-
-    /// Takes the lock to read, together with other readers.
-    pub(super) fn shared(folder: &Path, wait: Duration) -> Result<Self, StoreError> {
-        Self::take(folder, wait, false)
-    }
-
-    fn take(folder: &Path, wait: Duration, exclusive: bool) -> Result<Self, StoreError> {
+    /// Takes the lock to write, or to read, together with other readers.
+    pub(super) fn take(folder: &Path, wait: Duration, exclusive: bool) -> Result<Self, StoreError> {
         let path = folder.join("lock");
         let operation = if exclusive {
             FlockOperation::NonBlockingLockExclusive

@@ -4,6 +4,8 @@
 //! the lock of a file ledger, or again and again until nobody was faster on a git one. They are synchronous, and take as long whatever the length of the history, but for a hold that
 //! was closed before and an account that the book does not follow: those are looked up in the history.
 
+mod disk;
+mod doctor;
 mod error;
 mod file;
 pub mod git;
@@ -11,6 +13,7 @@ mod history;
 mod lock;
 mod plain;
 mod session;
+mod transfer;
 
 use std::fmt;
 use std::path::Path;
@@ -22,16 +25,21 @@ use jiff::Timestamp;
 use super::audit::{Audit, Mismatch};
 use super::commit::HeadError;
 use super::decide::{self, Draft, Refusal};
-use super::event::Line;
+use super::event::{Kind, Line, Note};
 use super::hold::Hold;
 use super::{Answer, Balance, Limit, Request, Settlement, Spend};
 use crate::id::HoldId;
 use crate::money::Usd;
 
+pub use doctor::{Findings, SHOWN_MAX};
 pub use error::{Damage, StoreError};
 pub use history::Events;
 pub use lock::Holder;
+pub use transfer::{ImportError, Imported};
 
+pub(crate) use disk::Disk;
+#[cfg(test)]
+pub(crate) use disk::Use;
 use file::FileStore;
 use git::{GitPlace, GitStore};
 use session::Session;
@@ -140,7 +148,13 @@ impl Store {
     /// # Errors
     /// When the folder cannot be made or used.
     pub fn open(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        FileStore::open(folder, options).map(Self::File)
+        FileStore::open(Disk::Machine, folder, options).map(Self::File)
+    }
+
+    /// As [`Store::open`], on another disk than the machine's.
+    #[cfg(test)]
+    pub(crate) fn open_on(disk: Disk, folder: &Path, options: Options) -> Result<Self, StoreError> {
+        FileStore::open(disk, folder, options).map(Self::File)
     }
 
     /// Opens the ledger in a folder that has one.
@@ -148,7 +162,7 @@ impl Store {
     /// # Errors
     /// When there is none, or it cannot be used.
     pub fn open_existing(folder: &Path, options: Options) -> Result<Self, StoreError> {
-        FileStore::open_existing(folder, options).map(Self::File)
+        FileStore::open_existing(Disk::Machine, folder, options).map(Self::File)
     }
 
     /// Opens the ledger on a branch. Nothing is fetched or made before it is asked for something; a branch
@@ -278,6 +292,18 @@ impl Store {
     /// When the ledger cannot be used, there is no such hold, or it is still held.
     pub fn adjust(&self, id: &HoldId, spend: &Spend, evidence: &str) -> Result<Settlement, StoreError> {
         self.close(id, |hold| decide::adjust(hold, spend, evidence))
+    }
+
+    /// Puts something on record that is of no hold; `key` says what it is about.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used.
+    pub fn note(&self, key: &HoldId, note: Note) -> Result<(), StoreError> {
+        self.write(|session| {
+            let draft = Draft { hold: key.clone(), kind: Kind::Note(note.clone()) };
+            let at = session.time();
+            session.commit(vec![draft], at)
+        })
     }
 
     /// Charges every hold whose lease is over, and returns them.

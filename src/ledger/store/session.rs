@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::disk::Disk;
 use super::{StoreError, file, git, history};
 use crate::id::HoldId;
 use crate::ledger::book::Book;
@@ -33,11 +34,11 @@ impl Ground {
         }
     }
 
-    /// The folder of events, as far as they may be of an instant or later.
-    fn events(&self, since: Option<Timestamp>) -> Result<PathBuf, StoreError> {
+    /// The folder of events, as far as they may be of an instant or later, and the disk that it is on.
+    fn events(&self, since: Option<Timestamp>) -> Result<(Disk, PathBuf), StoreError> {
         match self {
-            Ground::File(file) => Ok(file.events_folder()),
-            Ground::Git(git) => git.events_folder(since),
+            Ground::File(file) => Ok(file.events()),
+            Ground::Git(git) => Ok((Disk::Machine, git.events_folder(since)?)),
         }
     }
 
@@ -90,7 +91,10 @@ impl Session {
     pub(super) fn find(&self, id: &HoldId) -> Result<Option<Hold>, StoreError> {
         match self.head.book.live_hold(id) {
             Some(hold) => Ok(Some(hold.clone())),
-            None => history::find(&self.ground.events(None)?, id),
+            None => {
+                let (disk, folder) = self.ground.events(None)?;
+                history::find(&disk, &folder, id)
+            }
         }
     }
 
@@ -101,7 +105,10 @@ impl Session {
             limits.iter().filter(|limit| self.head.book.balance(limit).is_none()).collect();
         let settled = match missing.iter().map(|limit| limit.window.start).min() {
             None => Vec::new(),
-            Some(since) => history::settled(&self.ground.events(Some(since))?, &missing)?,
+            Some(since) => {
+                let (disk, folder) = self.ground.events(Some(since))?;
+                history::settled(&disk, &folder, &missing)?
+            }
         };
         for (limit, settled) in missing.iter().zip(&settled) {
             self.head.book.follow(limit, *settled);
@@ -118,14 +125,19 @@ impl Session {
             .collect())
     }
 
+    /// Makes lines part of the ledger that were decided elsewhere.
+    pub(super) fn put(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.ground.put(commit)?;
+        self.head = commit.head.clone();
+        Ok(())
+    }
+
     /// Makes drafts part of the ledger.
     pub(super) fn commit(&mut self, drafts: Vec<Draft>, at: Timestamp) -> Result<(), StoreError> {
         if drafts.is_empty() {
             return Ok(());
         }
         let commit = commit::build(&self.head, drafts, at)?;
-        self.ground.put(&commit)?;
-        self.head = commit.head;
-        Ok(())
+        self.put(&commit)
     }
 }

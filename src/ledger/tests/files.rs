@@ -11,14 +11,14 @@ use crate::ledger::{Answer, Settlement};
 
 const NOON: &str = "2026-11-23T12:00:00Z";
 
-struct Bench {
-    folder: tempfile::TempDir,
-    hands: Hands,
-    store: Store,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) hands: Hands,
+    pub(crate) store: Store,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = quick_folder();
         let hands = Hands::at(NOON);
         let store = open(&folder.path().join("ledger"), &hands);
@@ -26,7 +26,7 @@ impl Bench {
     }
 
     /// The same on a branch of a repository beside it.
-    fn git() -> Self {
+    pub(crate) fn git() -> Self {
         let folder = quick_folder();
         let hands = Hands::at(NOON);
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -42,7 +42,7 @@ impl Bench {
         Self { store: Store::open_git(place, hands.options()), folder, hands }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("ledger").join(name)
     }
 
@@ -340,8 +340,8 @@ fn damage_is_named_with_its_place() {
         fs::write(&path, text).expect("written");
         bench.store.verify().expect_err("damage").to_string()
     };
-    let hint = "\n\nhint: nothing was changed; put the folder back from a backup, or move it away to start \
-                anew (its past spend then counts no more)";
+    let hint = "\n\nhint: nothing was changed; put the folder back from a backup, or let `tollgate ledger \
+                doctor` say what can be kept";
     let at =
         |line: u64, what: &str| format!("the ledger is damaged: {}:{line}: {what}{hint}", path.display());
     let joined = |lines: &[&str]| lines.join("\n") + "\n";

@@ -1,8 +1,13 @@
 //! Tests of the ledger: decisions on values, the file store on a disk, and both against a model.
 
+mod crashes;
 mod decisions;
+pub(crate) mod faulty;
 mod files;
-mod model;
+mod invariants;
+mod kills;
+mod machine;
+mod protocol;
 mod records;
 
 use std::path::Path;
@@ -41,6 +46,11 @@ impl Hands {
         let hands = self.clone();
         Options { clock: Clock::from_fn(move || hands.now()), ..Options::default() }
     }
+}
+
+/// Whether the loops are to be as long as in the nightly.
+pub(crate) fn long() -> bool {
+    std::env::var_os("TOLLGATE_TEST_LONG").is_some_and(|value| value != "0" && !value.is_empty())
 }
 
 pub(crate) fn time(text: &str) -> Timestamp {

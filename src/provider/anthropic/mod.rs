@@ -25,9 +25,6 @@ pub use request::Request;
 
 use super::{Endpoint, image, scan, tail};
 
-/// The header by which Claude Code marks requests of a sub-agent.
-const SUB_AGENT_HEADER: &str = "x-claude-code-agent-id";
-
 /// What a request line is for; `None` for anything that is not on the list.
 ///
 /// Files, batches and every path written in an unusual way (a doubled slash, an escape) are not on it.
@@ -44,13 +41,4 @@ pub fn endpoint(method: &str, path: &str) -> Option<Endpoint> {
         }
         _ => None,
     }
-}
-
-/// Whether a request comes from the agent's main thread, as far as its headers tell.
-///
-/// Claude Code names the sub-agent in a header of its own; a client that sends no such header has one
-/// thread only.
-#[must_use]
-pub fn is_main_thread(headers: &http::HeaderMap) -> bool {
-    !headers.contains_key(SUB_AGENT_HEADER)
 }

@@ -81,6 +81,12 @@ impl Request {
         self.found.tool_forced || self.found.schema
     }
 
+    /// Whether it offers the model any tools.
+    #[must_use]
+    pub fn offers_tools(&self) -> bool {
+        self.found.tools.bytes > "[]".len()
+    }
+
     /// Whether a note can be added at the end: the last message, those of role `system` left
     /// aside, is the user's and takes another text block.
     #[must_use]

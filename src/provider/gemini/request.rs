@@ -10,6 +10,9 @@ use crate::model::ModelId;
 
 type Read<T> = Result<T, Flaw>;
 
+/// The tool by which Gemini CLI's sub-agents end.
+const HAND_IN: &str = "complete_task";
+
 /// A request for `generateContent` or `streamGenerateContent`: the body as it came, and where in it the
 /// values are that matter.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Found {
     pub(super) tier: Option<String>,
     pub(super) media: Media,
     pub(super) tool_bytes: usize,
+    /// A tool is offered by which a sub-agent ends.
+    pub(super) hands_in: bool,
     pub(super) server_tools: Vec<String>,
     pub(super) forced: bool,
     pub(super) cached: bool,
@@ -121,6 +126,19 @@ impl Request {
     #[must_use]
     pub fn forced_shape(&self) -> bool {
         self.found.forced || self.found.config.shaped
+    }
+
+    /// Whether it offers the model any tools.
+    #[must_use]
+    pub fn offers_tools(&self) -> bool {
+        self.found.tool_bytes > 0
+    }
+
+    /// Whether it has the shape of a request of one of Gemini CLI's sub-agents: only they are offered a tool
+    /// to hand their result in with.
+    #[must_use]
+    pub fn sub_agent_shape(&self) -> bool {
+        self.found.hands_in
     }
 
     /// Whether a note can be added at the end: the last turn is the user's, or a tool's result.
@@ -264,6 +282,9 @@ impl Found {
                 return wrong("each of tools must be an object");
             }
             object(scan, |scan, key| {
+                if key == "functionDeclarations" && scan.peek()? == Kind::Array {
+                    return scan.array(|scan| self.declaration(scan)).map(drop);
+                }
                 if !matches!(key, "functionDeclarations" | "computerUse") && scan.peek()? != Kind::Null {
                     self.server_tools.push(key.to_owned());
                 }
@@ -273,6 +294,20 @@ impl Found {
         })?;
         self.tool_bytes = if at.len() > 2 { at.len() } else { 0 };
         Ok(())
+    }
+
+    fn declaration(&mut self, scan: &mut Scanner<'_>) -> Read<()> {
+        if scan.peek()? != Kind::Object {
+            return scan.skip();
+        }
+        object(scan, |scan, key| {
+            if key == "name" && scan.peek()? == Kind::String {
+                self.hands_in |= scan.string()?.value() == HAND_IN;
+                return Ok(());
+            }
+            scan.skip()
+        })
+        .map(drop)
     }
 
     fn tool_config(&mut self, scan: &mut Scanner<'_>) -> Read<()> {

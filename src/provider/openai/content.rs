@@ -6,13 +6,15 @@
 use std::borrow::Cow;
 
 use super::super::scan::{Flaw, Kind, Scanner};
+use super::fields::{self, Tools};
 
 type Result<T> = std::result::Result<T, Flaw>;
 
 /// Types whose tokens are bounded by their bytes, or that are handled below; so are all whose names end in
 /// `_call`, `_call_output` or `_output`, but for those that hold what a model has drawn.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 23] = [
     "",
+    "additional_tools",
     "computer_screenshot",
     "file",
     "image_url",
@@ -53,6 +55,8 @@ pub(super) struct Content {
     pub(super) fetched: bool,
     /// Earlier turns that the provider holds.
     pub(super) held: bool,
+    /// Tools that are offered by items, as Codex does for models it knows.
+    pub(super) tools: Tools,
     /// Types that this version does not know.
     pub(super) unknown_kinds: Vec<String>,
 }
@@ -125,6 +129,7 @@ fn node(scan: &mut Scanner<'_>, found: &mut Content) -> Result<Turn> {
             "content" | "output" => {
                 content(scan, found)?;
             }
+            "tools" => fields::tools(scan, &mut found.tools)?,
             _ => scan.skip()?,
         }
         Ok(())

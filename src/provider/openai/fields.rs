@@ -104,6 +104,10 @@ pub(super) fn read(form: Form, body: &[u8]) -> Read<(Found, Marks)> {
     })?;
     found.end = at.end - 1;
     scan.end()?;
+    // Those of the request, and those that items of its input bring.
+    let tools = std::mem::take(&mut found.content.tools);
+    found.tool_bytes += tools.bytes;
+    found.server_tools.extend(tools.server);
     Ok((found, scan.marks))
 }
 
@@ -382,35 +386,7 @@ impl Found {
     }
 
     fn tools(&mut self, scan: &mut Scanner<'_>) -> Read<()> {
-        if scan.peek()? != Kind::Array {
-            return scan.skip();
-        }
-        let mut any = false;
-        let at = scan.array(|scan| {
-            any = true;
-            if scan.peek()? != Kind::Object {
-                return wrong("each of tools must be an object");
-            }
-            let (mut kind, mut local) = (Cow::Borrowed(""), false);
-            scan.object(|scan, key| {
-                match key {
-                    "type" if scan.peek()? == Kind::String => kind = scan.string()?.value(),
-                    "execution" if scan.peek()? == Kind::String => {
-                        local |= scan.string()?.value() == "client";
-                    }
-                    "environment" if scan.peek()? == Kind::Object => local |= is_local(scan)?,
-                    _ => scan.skip()?,
-                }
-                Ok(())
-            })?;
-            let here = CLIENT_TOOLS.contains(&&*kind) || (local && matches!(&*kind, "shell" | "tool_search"));
-            if !here {
-                self.server_tools.push(kind.into_owned());
-            }
-            Ok(())
-        })?;
-        self.tool_bytes += if any { at.len() } else { 0 };
-        Ok(())
+        tools(scan, &mut self.content.tools)
     }
 
     /// OpenRouter's list of models to try in turn.
@@ -435,6 +411,57 @@ impl Found {
         let asked = asked.as_deref().filter(|tier| *tier != "auto")?;
         Some(super::usage::tier(Some(asked)))
     }
+}
+
+/// Definitions of tools.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tools {
+    /// Bytes of all of them.
+    pub(super) bytes: usize,
+    /// Types of those that the provider runs.
+    pub(super) server: Vec<String>,
+}
+
+/// Reads a list of tools; a tool of the type `namespace` has a list of its own.
+pub(super) fn tools(scan: &mut Scanner<'_>, found: &mut Tools) -> Read<()> {
+    let before = found.bytes;
+    let Some(at) = tool_list(scan, found)? else { return Ok(()) };
+    // An inner list is counted with the outer one.
+    found.bytes = before + at;
+    Ok(())
+}
+
+/// Returns the bytes of a list that is one and has an entry.
+fn tool_list(scan: &mut Scanner<'_>, found: &mut Tools) -> Read<Option<usize>> {
+    if scan.peek()? != Kind::Array {
+        return scan.skip().map(|()| None);
+    }
+    let mut any = false;
+    let at = scan.array(|scan| {
+        any = true;
+        if scan.peek()? != Kind::Object {
+            return wrong("each of tools must be an object");
+        }
+        let (mut kind, mut local) = (Cow::Borrowed(""), false);
+        scan.object(|scan, key| {
+            match key {
+                "type" if scan.peek()? == Kind::String => kind = scan.string()?.value(),
+                "execution" if scan.peek()? == Kind::String => {
+                    local |= scan.string()?.value() == "client";
+                }
+                "environment" if scan.peek()? == Kind::Object => local |= is_local(scan)?,
+                "tools" => drop(tool_list(scan, found)?),
+                _ => scan.skip()?,
+            }
+            Ok(())
+        })?;
+        let here = CLIENT_TOOLS.contains(&&*kind) || (local && matches!(&*kind, "shell" | "tool_search"));
+        if !here {
+            found.server.push(kind.into_owned());
+        }
+        Ok(())
+    })?;
+    Ok(any.then_some(at.len()))
 }
 
 fn is_local(scan: &mut Scanner<'_>) -> Read<bool> {

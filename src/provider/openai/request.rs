@@ -88,6 +88,12 @@ impl Request {
         self.found.forced || self.found.schema
     }
 
+    /// Whether it offers the model any tools.
+    #[must_use]
+    pub fn offers_tools(&self) -> bool {
+        self.found.tool_bytes > 0
+    }
+
     /// Whether a note can be added at the end: the last turn is the user's, or a tool's result.
     #[must_use]
     pub fn can_take_note(&self) -> bool {

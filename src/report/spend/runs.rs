@@ -116,6 +116,7 @@ impl Runs {
                 return None;
             }
             Kind::Refuse(refuse) => return Some(Passed::Refused(at, Box::new(refuse))),
+            Kind::Note(_) => return None,
             Kind::Adjust(adjust) => {
                 self.correct(hold, adjust.spend);
                 return None;

@@ -1,8 +1,8 @@
-//! GitHub's runner, as far as a composite action sees it: steps are run as it runs them, with its flags,
+//! GitHub's runner, as far as composite and node actions see it: steps are run as it runs them, with its flags,
 //! its files and its rules for their content.
 //!
-//! What it does was read in the runner's own source: `FileCommandManager`, `ScriptHandler` and
-//! `CompositeActionHandler`.
+//! What it does was read in the runner's own source: `FileCommandManager`, `ScriptHandler`,
+//! `CompositeActionHandler` and `NodeScriptActionHandler`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,6 +17,8 @@ use serde_yaml::Value;
 
 use super::expression::{self, Names};
 
+pub(crate) mod workflow;
+
 /// How long one step may take.
 const STEP_TIME_MAX: Duration = Duration::from_secs(60);
 /// A longer summary is dropped as a whole.
@@ -29,7 +31,7 @@ pub(crate) struct Job {
     /// The variables that the runner sets for every step.
     given: BTreeMap<String, OsString>,
     /// What workflow and job say under `env:`, and what steps wrote to `GITHUB_ENV`.
-    env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     /// What steps wrote to `GITHUB_PATH`, the newest first.
     path: Vec<String>,
     github: BTreeMap<String, String>,
@@ -37,7 +39,19 @@ pub(crate) struct Job {
     pub(crate) matrix: String,
     /// The job summary.
     pub(crate) summary: String,
+    /// Its status, as `job.status` says it.
+    pub(crate) status: &'static str,
     steps: usize,
+    /// What is to be run when the job ends: the second halves of node actions.
+    posts: Vec<Post>,
+}
+
+/// The second half of a node action.
+struct Post {
+    action: PathBuf,
+    script: String,
+    with: Vec<(String, String)>,
+    state: Vec<(String, String)>,
 }
 
 /// What became of one step.
@@ -139,7 +153,9 @@ impl Job {
             github,
             matrix: "null".to_owned(),
             summary: String::new(),
+            status: "success",
             steps: 0,
+            posts: Vec::new(),
         };
         for (name, value) in [("CI", "true"), ("RUNNER_OS", "Linux"), ("LC_ALL", "C.UTF-8")] {
             this.given(name, value);
@@ -189,18 +205,20 @@ impl Job {
         self.folder.path().join(name)
     }
 
-    /// Runs a composite action with these inputs.
+    /// Runs an action with these inputs, the second half of a node action excepted.
     ///
     /// # Panics
     /// Where the action or an input is not what the runner, or this, knows.
     pub(crate) fn uses(&mut self, action: &Path, with: &[(&str, &str)]) -> Ran {
         let text = fs::read_to_string(action.join("action.yml")).expect("an action");
         let action_yml: Value = serde_yaml::from_str(&text).expect("YAML");
+        if action_yml["runs"]["using"] == "node24" {
+            return self.node(action, &action_yml, with);
+        }
         assert_eq!(action_yml["runs"]["using"], "composite");
         self.github.insert("action_path".to_owned(), action.display().to_string());
         self.given("GITHUB_ACTION_PATH", action);
-        let (github, matrix) = (self.github.clone(), self.matrix.clone());
-        let mut scope = Scope { github, matrix, ..Scope::default() };
+        let mut scope = self.scope();
         scope.inputs = inputs(&action_yml["inputs"], with, &scope);
         let mut ran = Ran::default();
         for step in action_yml["runs"]["steps"].as_sequence().expect("steps") {
@@ -221,6 +239,77 @@ impl Job {
         ran
     }
 
+    fn scope(&self) -> Scope {
+        let (github, matrix, env) = (self.github.clone(), self.matrix.clone(), self.env.clone());
+        Scope { github, matrix, env, status: self.status, ..Scope::default() }
+    }
+
+    /// The first half of a node action.
+    fn node(&mut self, action: &Path, action_yml: &Value, with: &[(&str, &str)]) -> Ran {
+        let script = |half: &str| action_yml["runs"][half].as_str().expect("a script").to_owned();
+        let (mut step, state) = self.half(action, action_yml, &script("main"), with, &[]);
+        "main".clone_into(&mut step.name);
+        let with = with.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.posts.push(Post { action: action.to_owned(), script: script("post"), with, state });
+        let declared = fields(&action_yml["outputs"]).map(|(name, _)| name.to_owned());
+        let value = |name: String| (step.outputs.get(&name).cloned().unwrap_or_default(), name);
+        let outputs = declared.map(value).map(|(value, name)| (name, value)).collect();
+        Ran { success: step.outcome == "success", outputs, steps: vec![step] }
+    }
+
+    /// Ends the job: runs the second halves of its node actions, the newest first.
+    pub(crate) fn end(&mut self) -> Vec<Step> {
+        let posts = std::mem::take(&mut self.posts);
+        let mut steps = Vec::new();
+        for Post { action, script, with, state } in posts.into_iter().rev() {
+            let text = fs::read_to_string(action.join("action.yml")).expect("an action");
+            let action_yml: Value = serde_yaml::from_str(&text).expect("YAML");
+            assert_eq!(action_yml["runs"]["post-if"], "always()", "this knows no other condition");
+            let with: Vec<(&str, &str)> =
+                with.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let (step, _) = self.half(&action, &action_yml, &script, &with, &state);
+            steps.push(Step { name: "post".to_owned(), ..step });
+        }
+        steps
+    }
+
+    /// One half of a node action, and the state that it saved. Its inputs are evaluated for each half anew.
+    fn half(
+        &mut self,
+        action: &Path,
+        action_yml: &Value,
+        script: &str,
+        with: &[(&str, &str)],
+        state: &[(String, String)],
+    ) -> (Step, Vec<(String, String)>) {
+        let files = self.files();
+        let mut command = Command::new("node");
+        command.arg(action.join(script));
+        self.surround(&mut command, &files);
+        for (name, value) in inputs(&action_yml["inputs"], with, &self.scope()) {
+            command.env(format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value);
+        }
+        command.envs(state.iter().map(|(name, value)| (format!("STATE_{name}"), value)));
+        let mut result = Step::default();
+        self.finish(command, &files, &mut result);
+        let state = fs::read_to_string(&files["GITHUB_STATE"]).expect("a step's file");
+        (result, pairs(&state).expect("a state"))
+    }
+
+    /// Runs a step of the job itself: a script with variables of its own.
+    pub(crate) fn run(&mut self, script: &str, env: &[(&str, &str)]) -> Step {
+        let files = self.files();
+        let path = self.folder("temp").join(format!("step-{}.sh", self.steps));
+        fs::write(&path, script).expect("a file");
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail"]).arg(path);
+        self.surround(&mut command, &files);
+        command.envs(env.iter().copied());
+        let mut result = Step::default();
+        self.finish(command, &files, &mut result);
+        result
+    }
+
     fn step(&mut self, step: &Value, scope: &Scope) -> Step {
         let name = step["name"].as_str().expect("a step of an action has a name").to_owned();
         let mut result = Step { name, outcome: "skipped", ..Step::default() };
@@ -228,17 +317,33 @@ impl Job {
             return result;
         }
         let files = self.files();
-        let child = self.command(step, scope, &files).spawn().expect("bash starts");
+        let command = self.command(step, scope, &files);
+        self.finish(command, &files, &mut result);
+        result
+    }
+
+    /// Runs a step's process to its end.
+    fn finish(&mut self, mut command: Command, files: &BTreeMap<&'static str, PathBuf>, result: &mut Step) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
         let (status, stdout, stderr) = super::wait(child, Vec::new(), STEP_TIME_MAX);
         result.log = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-        result.code = status.unwrap_or_else(|| panic!("a step takes too long\n{}", result.log)).code();
+        let status = status.unwrap_or_else(|| panic!("a step takes too long\n{}", result.log));
+        result.code = status.code();
         result.outcome = if result.code == Some(0) { "success" } else { "failure" };
         // What it wrote counts also where it failed; what cannot be read makes it fail.
-        if let Err(wrong) = self.take(&files, &mut result.outputs) {
+        if let Err(wrong) = self.take(files, &mut result.outputs) {
             result.outcome = "failure";
             result.log.push_str(&wrong);
         }
-        result
+    }
+
+    /// What the runner gives to every step of a job.
+    fn surround(&self, command: &mut Command, files: &BTreeMap<&'static str, PathBuf>) {
+        command.env_clear().envs(&self.env).envs(&self.given).envs(files);
+        let mut path: Vec<PathBuf> = self.path.iter().map(PathBuf::from).collect();
+        path.extend(std::env::split_paths(&self.given["PATH"]));
+        command.env("PATH", std::env::join_paths(path).expect("a path")).current_dir(&self.workspace);
     }
 
     /// Fresh, empty files for a step, by their variables.
@@ -266,16 +371,12 @@ impl Job {
         fs::write(&script, expression::text(run, scope)).expect("a file");
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail"]).arg(script);
-        command.env_clear().envs(&self.env).envs(&self.given).envs(files);
-        let mut path: Vec<PathBuf> = self.path.iter().map(PathBuf::from).collect();
-        path.extend(std::env::split_paths(&self.given["PATH"]));
-        command.env("PATH", std::env::join_paths(path).expect("a path"));
+        self.surround(&mut command, files);
         for (name, value) in fields(&step["env"]) {
             command.env(name, expression::text(value.as_str().expect("a text"), scope));
         }
         let folder = step["working-directory"].as_str().unwrap_or(".");
         command.current_dir(self.workspace.join(expression::text(folder, scope)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -312,19 +413,24 @@ struct Scope {
     matrix: String,
     env: BTreeMap<String, String>,
     inputs: BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
     steps: BTreeMap<String, (&'static str, BTreeMap<String, String>)>,
+    status: &'static str,
     failed: bool,
 }
 
 impl Names for Scope {
     fn value(&self, name: &str) -> Option<String> {
-        if name == "matrix" {
-            return Some(self.matrix.clone());
+        match name {
+            "matrix" => return Some(self.matrix.clone()),
+            "job.status" => return Some(self.status.to_owned()),
+            _ => {}
         }
         let (context, rest) = name.split_once('.')?;
         match context {
             "github" => self.github.get(rest).cloned(),
             "inputs" => self.inputs.get(rest).cloned(),
+            "secrets" => self.secrets.get(rest).cloned(),
             // A variable that is not set is empty.
             "env" => Some(self.env.get(rest).cloned().unwrap_or_default()),
             "steps" => {

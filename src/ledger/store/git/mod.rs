@@ -25,6 +25,7 @@ pub use error::RemoteError;
 pub use place::{Credentials, GitPlace, Token};
 pub(super) use process::Scratch;
 
+use super::disk::Disk;
 use super::history::{Events, Lines, shards};
 use super::session::{self, Session};
 use super::{HeadProblem, Options, StoreError, Verified, audit, history};
@@ -192,11 +193,11 @@ impl GitStore {
         let mut inner = self.lock();
         let (snapshot, _) = inner.snapshot(self, false)?;
         let (folder, scratch) = inner.view(self, &snapshot, since)?;
-        let mut names = shards(&folder)?;
+        let mut names = shards(&Disk::Machine, &folder)?;
         if let Some(since) = since {
             names = history::since(names, since);
         }
-        Ok(Events::from_scratch(Lines::new(&folder, names), since, scratch))
+        Ok(Events::from_scratch(Lines::new(&Disk::Machine, &folder, names), since, scratch))
     }
 
     pub(super) fn verify(&self) -> Result<Verified, StoreError> {
@@ -204,9 +205,9 @@ impl GitStore {
         let (snapshot, _) = inner.snapshot(self, true)?;
         inner.check_root(self, &snapshot)?;
         let (folder, _) = inner.view(self, &snapshot, None)?;
-        let names = shards(&folder)?;
+        let names = shards(&Disk::Machine, &folder)?;
         let count = names.len() as u64;
-        let audit = audit(Lines::new(&folder, names)).map_err(|error| self.placed(error))?;
+        let audit = audit(Lines::new(&Disk::Machine, &folder, names)).map_err(|error| self.placed(error))?;
         let head = match &snapshot.written {
             Ok(Some(head)) => audit.compare(&head.book).map_err(HeadProblem::from),
             Ok(None) if audit.events() == 0 => Ok(()),

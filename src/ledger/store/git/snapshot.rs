@@ -12,6 +12,7 @@ use super::tree::{self, Older, Part, Tree};
 use super::{CLOCK_OFF_MAX, GitStore, Inner, RemoteError, Scratch};
 use crate::ledger::commit::{Head, HeadError, shard_of};
 use crate::ledger::event::LineHash;
+use crate::ledger::store::disk::Disk;
 use crate::ledger::store::history::{Lines, shards};
 use crate::ledger::store::{Damage, StoreError, audit};
 
@@ -141,8 +142,8 @@ impl Inner {
             Ok(None) | Err(HeadError::Damaged) => {
                 let mut snapshot = Snapshot { tree, head: Head::default(), written, ahead };
                 let (folder, _) = self.view(store, &snapshot, None)?;
-                let book =
-                    audit(Lines::new(&folder, shards(&folder)?)).map_err(|error| store.placed(error))?;
+                let book = audit(Lines::new(&Disk::Machine, &folder, shards(&Disk::Machine, &folder)?))
+                    .map_err(|error| store.placed(error))?;
                 snapshot.head = Head::at(book.into_book(), String::new(), 0, 0, 0);
                 Ok(snapshot)
             }
@@ -258,7 +259,7 @@ impl Inner {
             return Ok(Some(LineHash::of(line)));
         }
         let (folder, _) = self.view(store, snapshot, None)?;
-        for next in Lines::new(&folder, shards(&folder)?) {
+        for next in Lines::new(&Disk::Machine, &folder, shards(&Disk::Machine, &folder)?) {
             let (_, line) = next.map_err(|error| store.placed(error))?;
             if line.event.seq == seq {
                 return Ok(Some(line.hash));

@@ -155,14 +155,6 @@ fn what_is_new_is_let_through_and_said() {
 }
 
 #[test]
-fn sub_agents_are_told_by_their_header() {
-    let mut headers = http::HeaderMap::new();
-    assert!(super::super::is_main_thread(&headers));
-    headers.insert("X-Claude-Code-Agent-Id", http::HeaderValue::from_static("a1"));
-    assert!(!super::super::is_main_thread(&headers));
-}
-
-#[test]
 fn only_listed_endpoints_are_known() {
     use crate::provider::Endpoint::{Count, Generate, Models};
     for (method, path, endpoint) in [

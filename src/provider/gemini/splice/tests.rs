@@ -150,3 +150,15 @@ fn a_stop_is_a_finished_turn_in_each_form() {
         assert_eq!(reader.text_tail(), "The cap.");
     }
 }
+
+#[test]
+fn a_sub_agent_is_known_by_the_tool_it_ends_with() {
+    let with = |name: &str| {
+        let tools = format!(r#"[{{"functionDeclarations":[{{"name":"read_file"}},{{"name":"{name}"}}]}}]"#);
+        request(&format!(r#"{{"contents":[{{"parts":[{{"text":"complete_task"}}]}}],"tools":{tools}}}"#))
+    };
+    assert!(with("complete_task").sub_agent_shape());
+    let main = with("write_file");
+    assert!(!main.sub_agent_shape() && main.offers_tools());
+    assert!(!request(r#"{"contents":[{"parts":[{"text":"a"}]}]}"#).offers_tools());
+}

@@ -69,3 +69,30 @@ fn answers_tiers_writes_and_tools_are_counted_at_their_most() {
     tools["max_tool_calls"] = json!(2);
     assert_eq!(ceiling(Form::Responses, &tools, InputBound::Bytes).lines[0].samplings, 3);
 }
+
+#[test]
+fn tools_that_items_bring_are_tools() {
+    let with = |tools: Value| {
+        let mut body = responses();
+        let items = body["input"].as_array_mut().expect("items");
+        items.insert(0, json!({"type": "additional_tools", "role": "developer", "tools": tools}));
+        let body = body.to_string();
+        (body.len() as u64, Request::parse(Form::Responses, "/", body.into()).expect("a request"))
+    };
+    // As Codex offers its own: in a namespace, and none of them the provider's.
+    let own =
+        json!([{"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]}]);
+    let size = own.to_string().len() as u64;
+    let (bytes, request) = with(own);
+    assert!(request.offers_tools() && request.server_tools().is_empty(), "{:?}", request.server_tools());
+    assert_eq!(request.unknown_fields(), &[] as &[String]);
+    let input = request.ceiling(&Edits::default(), &|_| LIMITS, InputBound::Bytes).lines[0].input;
+    assert_eq!(input, bytes + size + 1_024 + 3 * 10 + 64, "its bytes, those of tools twice");
+    let (_, request) = with(json!([{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]));
+    assert_eq!(request.server_tools(), ["web_search"], "however deep it is");
+    assert!(
+        !Request::parse(Form::Responses, "/", responses().to_string().into())
+            .expect("a request")
+            .offers_tools()
+    );
+}

@@ -1,5 +1,5 @@
-//! The real Claude Code behind the real binary, against a provider that answers by a script and keeps
-//! its own account.
+//! A real agent behind the real binary, against a provider that answers by a script and keeps its own
+//! account.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::support::{Run, Tollgate, tool};
 /// The key, which nobody but the provider may ever see.
 pub(crate) const KEY: &str = "sk-ant-canary-0123456789abcdef";
 /// How long a run may take before it is taken for hung.
-const TIME_MAX: Duration = Duration::from_secs(30);
+const TIME_MAX: Duration = Duration::from_secs(90);
 
 /// How long a stopped agent is left alone before it is ended.
 const STOP_GRACE: Duration = Duration::from_secs(15);
@@ -74,7 +74,7 @@ impl Upstream {
     }
 }
 
-/// A run of Claude Code that is over.
+/// A run of an agent that is over.
 pub(crate) struct Ended {
     pub(crate) run: Run,
     pub(crate) summary: Value,
@@ -103,6 +103,27 @@ impl Door {
     }
 }
 
+/// A real agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Real {
+    /// The word for it in the budget file.
+    pub(crate) preset: &'static str,
+    program: &'static str,
+    /// The variable that names its program, in the version that is to be tested.
+    variable: &'static str,
+}
+
+pub(crate) const CLAUDE: Real =
+    Real { preset: "claude", program: "claude", variable: "TOLLGATE_TEST_CLAUDE" };
+pub(crate) const CODEX: Real = Real { preset: "codex", program: "codex", variable: "TOLLGATE_TEST_CODEX" };
+pub(crate) const GEMINI: Real =
+    Real { preset: "gemini", program: "gemini", variable: "TOLLGATE_TEST_GEMINI" };
+pub(crate) const OPENCODE: Real =
+    Real { preset: "opencode", program: "opencode", variable: "TOLLGATE_TEST_OPENCODE" };
+pub(crate) const MINI: Real =
+    Real { preset: "mini-swe-agent", program: "mini", variable: "TOLLGATE_TEST_MINI" };
+pub(crate) const AIDER: Real = Real { preset: "aider", program: "aider", variable: "TOLLGATE_TEST_AIDER" };
+
 /// Runs Claude Code on a task under a budget file; `None` where Claude Code is not installed.
 pub(crate) fn claude(
     task: &str,
@@ -119,7 +140,30 @@ pub(crate) fn claude_through(
     budget: &str,
     plan: impl Fn(&Seen<'_>) -> Reply + Send + Sync + 'static,
 ) -> Option<Ended> {
-    let program = tool("claude", "TOLLGATE_TEST_CLAUDE")?;
+    through(&CLAUDE, &[door], task, budget, plan)
+}
+
+/// Runs a real agent on a task under a budget file, with a key for every provider, which are one; `None`
+/// where the agent is not installed.
+pub(crate) fn run(
+    real: &Real,
+    task: &str,
+    budget: &str,
+    plan: impl Fn(&Seen<'_>) -> Reply + Send + Sync + 'static,
+) -> Option<Ended> {
+    let door = |api, variable| Door { env: vec![(variable, KEY.to_owned())], api };
+    let doors = [Door::own(), door("openai", "OPENAI_API_KEY"), door("gemini", "GEMINI_API_KEY")];
+    through(real, &doors, task, budget, plan)
+}
+
+fn through(
+    real: &Real,
+    doors: &[Door],
+    task: &str,
+    budget: &str,
+    plan: impl Fn(&Seen<'_>) -> Reply + Send + Sync + 'static,
+) -> Option<Ended> {
+    let program = tool(real.program, real.variable)?;
     let upstream = Upstream::start(plan);
     let mut tollgate = Tollgate::in_repository(&[("src/lib.rs", "pub fn one() -> u32 {\n    1\n}\n")]);
     tollgate.commit(&[(".github/tollgate.yml", budget)], "A budget");
@@ -127,11 +171,14 @@ pub(crate) fn claude_through(
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
     tollgate.env("PATH", path).time_max(TIME_MAX);
-    for (name, value) in &door.env {
-        tollgate.env(name, value);
+    tollgate.args(["run", "--task", task]);
+    for door in doors {
+        for (name, value) in &door.env {
+            tollgate.env(name, value);
+        }
+        tollgate.args(["--upstream", &format!("{}={}", door.api, upstream.url)]);
     }
     let summary = tollgate.home().join("summary.json");
-    tollgate.args(["run", "--task", task, "--upstream", &format!("{}={}", door.api, upstream.url)]);
     tollgate.args(["--summary-json".as_ref(), summary.as_os_str()]);
     let run = tollgate.run();
     let ended = Instant::now();
