@@ -104,7 +104,9 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
         return Routed::Run(at(budget, asked, asked, because));
     };
     let left = tightest.left();
-    let fits = |tier: Tier| budget.tiers.get(tier).max_usd <= left;
+    // A hold that grows needs room for its first part only.
+    let needs = |cap: Usd| if budget.grows() { budget.first_part(cap) } else { cap };
+    let fits = |tier: Tier| needs(budget.tiers.get(tier).max_usd) <= left;
     if fits(asked) {
         return Routed::Run(at(budget, asked, asked, because));
     }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
 
 use crate::agent::process::{Ended, Exit, Patience, Running};
 use crate::meter::{Meter, Phase, Snapshot, Totals};
+use crate::money::Usd;
 
 /// How long an agent may go on after it was told that the cap is reached, before it is ended.
 const STOP_GRACE: Duration = Duration::from_secs(15);
@@ -129,14 +131,33 @@ impl Signals {
     }
 }
 
+/// A hold that grows with its run: what the meter wants to be held goes out, what is held comes back.
+#[derive(Debug)]
+pub struct Growth {
+    /// Amounts that the meter wants to be held.
+    pub wants: UnboundedSender<Usd>,
+    /// What became of each.
+    pub grants: UnboundedReceiver<Grant>,
+}
+
+/// What became of a wish for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// So much is held, and there may be more.
+    To(Usd),
+    /// So much is held, and there will be no more.
+    Last(Usd),
+}
+
 /// Waits until the run is over, whatever ends it, and counts it. `watch` sees every change on the way.
 pub async fn run(
     mut agent: Running,
     meter: Meter,
+    growth: Option<Growth>,
     signals: &mut Signals,
     mut watch: impl FnMut(&Snapshot),
 ) -> Supervised {
-    let end = wait(&mut agent, &meter, signals, &mut watch).await;
+    let end = wait(&mut agent, &meter, growth, signals, &mut watch).await;
     meter.seal();
     let patience = match end {
         End::Cancelled(_) => Patience::HURRIED,
@@ -188,12 +209,21 @@ async fn instant(at: Timestamp) {
 async fn wait(
     agent: &mut Running,
     meter: &Meter,
+    mut growth: Option<Growth>,
     signals: &mut Signals,
     watch: &mut impl FnMut(&Snapshot),
 ) -> End {
     let mut snapshots = meter.snapshot();
     let mut overstays = None;
+    // One wish at a time: the next one is for what is wanted then.
+    let mut asked = false;
     loop {
+        let granted = async {
+            match &mut growth {
+                Some(growth) => growth.grants.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let overstayed = async {
             match overstays {
                 Some(at) => sleep_until(at).await,
@@ -210,10 +240,31 @@ async fn wait(
                 };
             }
             () = overstayed => return End::Overstayed,
+            grant = granted => {
+                asked = false;
+                match grant {
+                    // The answer changes the snapshot, by which the next wish is made.
+                    Some(Grant::To(usd)) => meter.grant(usd),
+                    Some(Grant::Last(usd)) => {
+                        meter.grant(usd);
+                        meter.land();
+                        growth = None;
+                    }
+                    // Whoever holds has gone: nothing more is held.
+                    None => {
+                        meter.land();
+                        growth = None;
+                    }
+                }
+            }
             Ok(()) = snapshots.changed() => {
                 let snapshot = *snapshots.borrow_and_update();
                 if snapshot.phase >= Phase::Stopped && overstays.is_none() {
                     overstays = Some(Instant::now() + STOP_GRACE);
+                }
+                if let (Some(growth), false) = (&growth, asked || snapshot.wanted <= Usd::ZERO) {
+                    // Where nobody hears it, the other end says so.
+                    asked = growth.wants.send(snapshot.wanted).is_ok();
                 }
                 watch(&snapshot);
             }

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use super::error::{Mistake, nearest, quoted};
-use super::file::{AgentKeys, File, OnKeys, TierKeys};
+use super::file::{AgentKeys, CommitName, File, OnKeys, TierKeys};
 use super::read::{At, By, OrOff, Place};
 use super::scalar::exact;
 use super::{
-    Agent, Budget, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines, policies,
-    prices, rules,
+    Agent, Budget, Holds, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines,
+    policies, prices, rules,
 };
 use crate::model::{ModelId, Vendor};
 use crate::task::{Stakes, Task, Tier};
@@ -24,13 +24,7 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     set(&mut budget.mode, file.mode);
     set(&mut budget.ledger, file.ledger);
     if let Some(root) = file.ledger_root {
-        if matches!(budget.ledger, LedgerChoice::File(_)) {
-            mistakes.push(root.place.mistake(
-                "a file ledger has no commits, so it has no first one",
-                "remove the key, or write `ledger: git`",
-            ));
-        }
-        budget.ledger_root = Some(root.value.0);
+        apply_root(&mut budget, root, mistakes);
     }
     if let Some(name) = file.timezone {
         budget.timezone = timezone(&name, mistakes);
@@ -66,6 +60,9 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     if let Some(agent) = file.agent {
         apply_agent(&mut budget.agent, agent, mistakes);
     }
+    if let Some(holds) = file.holds {
+        apply_holds(&mut budget, &holds, mistakes);
+    }
     match file.steer_at.map(|at| at.value) {
         Some(OrOff::Off) => budget.steer_at = None,
         Some(OrOff::Is(percent)) => budget.steer_at = Some(percent.0),
@@ -85,6 +82,32 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
         budget.prices = prices::checked(keys.value, mistakes);
     }
     budget
+}
+
+fn apply_root(budget: &mut Budget, root: At<CommitName>, mistakes: &mut Vec<Mistake>) {
+    let kind = match budget.ledger {
+        LedgerChoice::File(_) => Some("a file ledger"),
+        LedgerChoice::Postgres => Some("a PostgreSQL ledger"),
+        LedgerChoice::Default | LedgerChoice::Git(_) => None,
+    };
+    if let Some(kind) = kind {
+        mistakes.push(root.place.mistake(
+            format!("{kind} has no commits, so it has no first one"),
+            "remove the key, or write `ledger: git`",
+        ));
+    }
+    budget.ledger_root = Some(root.value.0);
+}
+
+/// A branch is written with a token, which would have to be at hand while the agent runs.
+fn apply_holds(budget: &mut Budget, holds: &At<Holds>, mistakes: &mut Vec<Mistake>) {
+    if holds.value == Holds::Grow && matches!(budget.ledger, LedgerChoice::Git(_) | LedgerChoice::Default) {
+        mistakes.push(holds.place.mistake(
+            "a hold that grows is written while the agent runs, and a ledger on a branch is not",
+            "write `ledger: postgres` or `ledger: file`, or leave the key out",
+        ));
+    }
+    budget.holds = holds.value;
 }
 
 fn set<T>(target: &mut T, written: Option<At<T>>) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::{
-    Agent, AskModel, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, LedgerChoice,
-    LedgerError, LowBudget, Mode, On, Pace, Period, Preset, Scope, ServerTools, TaskTable, TierLimits, Tiers,
-    UnknownModel,
+    Agent, AskModel, Budget, BudgetLine, CommentPolicy, DearerModel, Deliver, Enforce, FailOr, Holds,
+    LedgerChoice, LedgerError, LowBudget, Mode, On, Pace, Period, Preset, Scope, ServerTools, TaskTable,
+    TierLimits, Tiers, UnknownModel,
 };
 use crate::model::{ModelId, Vendor};
 use crate::money::Usd;
@@ -39,6 +39,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         retry: None,
         agent: agent(),
         on: on(),
+        holds: Holds::Whole,
         steer_at: Some(80),
         alerts: vec![50, 80, 95],
         webhooks: Vec::new(),

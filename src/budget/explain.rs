@@ -66,6 +66,10 @@ fn ledger(out: &mut String, budget: &Budget) {
             );
             say!(out, "there, budgets add up over the runs of one job, unless that folder is kept.");
         }
+        LedgerChoice::Postgres => {
+            say!(out, "Spend is recorded in the PostgreSQL database that TOLLGATE_DATABASE_URL names, which");
+            say!(out, "other repositories may share.");
+        }
         LedgerChoice::Git(choice) => {
             let branch = choice.branch.as_deref().unwrap_or(LEDGER_BRANCH);
             match &choice.repository {
@@ -82,6 +86,9 @@ fn ledger(out: &mut String, budget: &Budget) {
                 }
             }
         }
+    }
+    if budget.grows() {
+        say!(out, "A run holds an eighth of its cap at first, and more while it spends.");
     }
     if let Some(root) = &budget.ledger_root {
         say!(out, "That branch must begin with the commit {root}.");

@@ -11,14 +11,12 @@ use super::error::Mistake;
 use super::forge::{CommentKeys, OverrideKeys, Threshold};
 use super::policies::{ClassifyKeys, RetryKeys};
 use super::prices::PricesKeys;
-use super::read::{
-    At, By, Keys, Named, OrOff, Place, Read, Words, mapping, not_built, text, word, word_schema, words,
-};
+use super::read::{At, By, Keys, Named, OrOff, Place, Read, Words, mapping, text, word, word_schema, words};
 use super::scalar::{Percent, Text, Tokens};
 use super::tree::Node;
 use super::{
-    DearerModel, Deliver, Enforce, FailOr, GitChoice, LedgerChoice, LedgerError, LowBudget, Mode, Pace,
-    Period, Preset, ServerTools, UnknownModel,
+    DearerModel, Deliver, Enforce, FailOr, GitChoice, Holds, LedgerChoice, LedgerError, LowBudget, Mode,
+    Pace, Period, Preset, ServerTools, UnknownModel,
 };
 use crate::money::Usd;
 use crate::task::{Effort, Stakes, Task, Tier};
@@ -53,6 +51,8 @@ mapping! {
         "agent" => agent: AgentKeys,
         /// What to do when something is hit, missing or unknown.
         "on" => on: OnKeys,
+        /// Whether a run holds its whole cap from the start, or a part that grows.
+        "holds" => holds: Holds,
         /// The percent of a run's cap at which the agent is told to wrap up, or `off`.
         "steer_at" => steer_at: OrOff<Percent>,
         /// How a pull request's comment is posted, and what it shows.
@@ -364,6 +364,11 @@ words! {
 }
 
 words! {
+    Holds, "way to hold" { "whole" => Holds::Whole, "grow" => Holds::Grow, }
+    later {}
+}
+
+words! {
     LedgerError, "choice here" { "fail" => LedgerError::Fail, "skip" => LedgerError::Skip, }
     later {}
 }
@@ -419,13 +424,14 @@ impl Read for LedgerChoice {
                     "write `git`, `git:BRANCH`, `git:OWNER/REPO` or `git:OWNER/REPO#BRANCH`",
                 ),
             },
-            ("postgres", _) => place.mistake(
-                not_built(&format!("ledger: {kind}")),
-                "write `ledger: git` or `ledger: file`, or leave the key out",
+            ("postgres", None) => return Some(Self::Postgres),
+            ("postgres", Some(_)) => place.mistake(
+                "a budget file does not say which database: its URL has a password in it",
+                "write `ledger: postgres`, and set TOLLGATE_DATABASE_URL from a secret",
             ),
             _ => place.mistake(
                 format!("{} is no kind of ledger", super::error::quoted(written)),
-                "write `git`, `file`, or `file:FOLDER`",
+                "write `git`, `file`, `file:FOLDER` or `postgres`",
             ),
         };
         mistakes.push(mistake);
@@ -433,7 +439,7 @@ impl Read for LedgerChoice {
     }
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^(file(:[^~].*)?|git(:[^:]+)?)$" })
+        json!({ "type": "string", "pattern": "^(file(:[^~].*)?|git(:[^:]+)?|postgres)$" })
     }
 }
 

@@ -36,7 +36,7 @@ fn not_org_alone(keys: &LineKeys, budget: &Budget, mistakes: &mut Vec<Mistake>) 
     if let (Some(scope), false) = (org, budget.ledger.is_shared()) {
         mistakes.push(scope.place.mistake(
             "the ledger is this repository's own, so it cannot count what other repositories spend",
-            "name a ledger that they share with `ledger: git:OWNER/REPO`, or write `scope: repo`",
+            "name a ledger that they share with `ledger: git:OWNER/REPO` or `ledger: postgres`, or write `scope: repo`",
         ));
     }
 }

@@ -122,6 +122,8 @@ pub struct Budget {
     pub agent: Agent,
     /// What to do when something is hit, missing or unknown.
     pub on: On,
+    /// What a run holds on the ledger.
+    pub holds: Holds,
     /// Percent of the cap at which the agent is told to wrap up; `None` for never.
     pub steer_at: Option<u32>,
     /// Percents of any budget at which to say so, ascending.
@@ -141,11 +143,33 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Whether runs hold a part of their cap that grows. What enforces nothing holds nothing back.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        self.holds == Holds::Grow && self.mode == Mode::Enforce
+    }
+
+    /// What a run holds of its cap at first, where that grows: an eighth, never less than a run is started
+    /// with, nor more than the cap. It grows by as much.
+    #[must_use]
+    pub fn first_part(&self, cap: Usd) -> Usd {
+        Usd::from_pico(cap.pico() / 8).max(self.on.min_run_usd).min(cap)
+    }
+
     /// Every model that the tiers name, so that a command can ask the price table for them.
     #[must_use]
     pub fn models(&self) -> BTreeSet<&ModelId> {
         Tier::ALL.into_iter().map(|tier| &self.tiers.get(tier).model).collect()
     }
+}
+
+/// What a run holds on the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Its whole cap, from the start.
+    Whole,
+    /// A part of its cap, and more in steps while it spends.
+    Grow,
 }
 
 /// The one rollout switch.
@@ -177,6 +201,8 @@ pub enum LedgerChoice {
     File(Option<String>),
     /// A branch of a repository.
     Git(GitChoice),
+    /// The database that an environment variable names.
+    Postgres,
 }
 
 /// Which branch of which repository is the ledger.
@@ -193,7 +219,7 @@ impl LedgerChoice {
     #[must_use]
     pub fn folder(&self) -> &str {
         match self {
-            Self::Default | Self::File(None) | Self::Git(_) => ".tollgate",
+            Self::Default | Self::File(None) | Self::Git(_) | Self::Postgres => ".tollgate",
             Self::File(Some(folder)) => folder,
         }
     }
@@ -204,6 +230,7 @@ impl LedgerChoice {
         match self {
             Self::Default | Self::File(_) => false,
             Self::Git(choice) => choice.repository.is_some(),
+            Self::Postgres => true,
         }
     }
 }

@@ -60,10 +60,20 @@ pub enum Command {
     Import(ImportArgs),
     /// Give up a live hold that spent nothing
     Void(VoidArgs),
+    /// Make the tables of a PostgreSQL ledger, or bring them up to date
+    Migrate(MigrateArgs),
     /// Correct what a closed hold is charged, on a person's word
     Adjust(AdjustArgs),
     /// Say what of a damaged ledger can be kept, and mend it with --yes; exit code 6 while it is damaged
     Doctor(DoctorArgs),
+}
+
+/// What `tollgate ledger migrate` does besides.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MigrateArgs {
+    /// Let this role do what runs in CI need: read, hold, settle; nothing that rewrites what is recorded
+    #[arg(long, value_name = "ROLE")]
+    pub grant: Option<String>,
 }
 
 /// What `tollgate ledger show` shows, and how.
@@ -147,7 +157,7 @@ pub fn run(mut args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
         Place::File(folder) => {
             run_with(&args.command, &folder, place::options(args.simulate), &mut shell.out, &mut shell.err)
         }
-        Place::Git(_) => {
+        Place::Git(_) | Place::Postgres(_) => {
             run_on(&args.command, place.open_existing(args.simulate), None, &mut shell.out, &mut shell.err)
         }
     }
@@ -197,13 +207,21 @@ fn run_on(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    if let Command::Migrate(args) = command {
+        return migrate(args, opened, out, err);
+    }
     let done = opened.and_then(|store| match command {
         Command::Show(show) => gather(&store, show.since).map(|shown| Done::Shown(shown, show.format)),
-        Command::Verify => Ok(Done::Verified(store.verify()?, root(&store)?)),
+        Command::Verify => {
+            let tables = matches!(store, Store::Postgres(_));
+            Ok(Done::Verified(store.verify()?, root(&store)?, tables))
+        }
         Command::Void(void) => {
             let hold = HoldId::from_text(&void.hold);
             store.void(&hold, &void.reason).map(|settlement| Done::Voided(hold, settlement.cap))
         }
+        // Done above.
+        Command::Migrate(_) => Ok(Done::Nothing),
         Command::Adjust(args) => {
             mend::adjust(&store, args).map(|(hold, before, after)| Done::Adjusted(hold, before, after))
         }
@@ -217,12 +235,13 @@ fn run_on(
     match done {
         Ok(Done::Shown(shown, Format::Table)) => print_tables(&shown, out)?,
         Ok(Done::Shown(shown, Format::Json)) => writeln!(out, "{:#}", as_json(&shown))?,
-        Ok(Done::Verified(verified, root)) => {
+        Ok(Done::Verified(verified, root, tables)) => {
             if let Some(root) = root {
                 writeln!(out, "the branch begins with {root}")?;
             }
-            return print_verified(folder, &verified, out, err);
+            return print_verified(folder, &verified, tables, out, err);
         }
+        Ok(Done::Nothing) => {}
         Ok(Done::Export(store, known, args)) => return export(&store, known, args, out, err),
         Ok(Done::Events(store)) => return transfer::export(&store, out),
         Ok(Done::Import(store, args)) => return transfer::import(&store, args, out, err),
@@ -241,15 +260,49 @@ fn run_on(
 
 enum Done<'a> {
     Shown(Shown, Format),
-    /// With the first commit of a branch.
-    Verified(Verified, Option<String>),
+    /// With the first commit of a branch, and whether the head is tables.
+    Verified(Verified, Option<String>, bool),
     Voided(HoldId, Usd),
     Export(Store, Corrections, &'a ExportArgs),
+    Nothing,
     Events(Store),
     Import(Store, &'a ImportArgs),
     Doctor(Store, &'a DoctorArgs),
     /// From what to what.
     Adjusted(HoldId, Usd, Usd),
+}
+
+/// Makes or changes the tables of a ledger that has any.
+fn migrate(
+    args: &MigrateArgs,
+    opened: Result<Store, StoreError>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let postgres = match opened {
+        Ok(Store::Postgres(postgres)) => postgres,
+        _ => {
+            let hint = "hint: write `ledger: postgres` in the budget file, and set TOLLGATE_DATABASE_URL";
+            writeln!(err, "error: this ledger has no tables\n\n{hint}")?;
+            return Ok(exit::USAGE);
+        }
+    };
+    let done = postgres.migrate().and_then(|versions| {
+        args.grant.as_deref().map_or(Ok(()), |role| postgres.grant(role)).map(|()| versions)
+    });
+    match done {
+        Ok((0, to)) => writeln!(out, "made the tables, version {to}")?,
+        Ok((from, to)) if from == to => writeln!(out, "the tables are up to date, version {to}")?,
+        Ok((from, to)) => writeln!(out, "brought the tables from version {from} to version {to}")?,
+        Err(error) => {
+            writeln!(err, "error: {error}")?;
+            return Ok(exit::LEDGER);
+        }
+    }
+    if let Some(role) = &args.grant {
+        writeln!(out, "the role {role} may hold and settle, and rewrite nothing")?;
+    }
+    Ok(exit::PASS)
 }
 
 /// What runs were corrected to after they were closed.
@@ -305,7 +358,7 @@ fn export(
 /// The first commit of a ledger on a branch.
 fn root(store: &Store) -> Result<Option<String>, StoreError> {
     match store {
-        Store::File(_) => Ok(None),
+        Store::File(_) | Store::Postgres(_) => Ok(None),
         Store::Git(git) => git.root(),
     }
 }
@@ -345,6 +398,10 @@ fn closed_runs(
             continue;
         }
         if let Kind::Refuse(_) | Kind::Note(_) = event.kind {
+            continue;
+        }
+        if let (Kind::Extend(body), Some((_, terms))) = (&event.kind, live.get_mut(&event.hold)) {
+            terms.cap = body.cap;
             continue;
         }
         let closed = live.remove(&event.hold).map(|(at, terms)| Hold::new(event.hold.clone(), at, terms));
@@ -490,6 +547,7 @@ fn as_json(shown: &Shown) -> Value {
 fn print_verified(
     folder: Option<&Path>,
     verified: &Verified,
+    tables: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
@@ -508,6 +566,11 @@ fn print_verified(
         writeln!(out, "the last line is unfinished, and the next write cuts it off")?;
     }
     let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
+    if tables {
+        let hint = "hint: somebody changed the tables by hand: restore the database from a backup";
+        writeln!(err, "error: {mismatch}\n\n{hint}")?;
+        return Ok(exit::LEDGER);
+    }
     let head = folder.unwrap_or(Path::new("")).join("head.json");
     writeln!(
         err,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 
 use super::book::{ACCOUNTS_MAX, Account, Book, CLOSED_MAX, Discord, check_next};
-use super::event::{Event, Kind, Line, LineHash, Reserve};
+use super::event::{Event, Extend, Kind, Line, LineHash, Reserve};
 use super::hold::{Hold, Phase};
 use super::{Enforce, Limit, Window};
 use crate::id::HoldId;
@@ -81,6 +81,20 @@ pub enum Mismatch {
         /// The purse.
         purse: String,
     },
+    /// A hold is another.
+    #[error("hold `{hold}` is not what its events make it")]
+    Hold {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Holds are missing.
+    #[error("there are {head} holds, and events of {events}")]
+    Missing {
+        /// The holds there are.
+        head: u64,
+        /// The holds that the events know.
+        events: u64,
+    },
 }
 
 impl Audit {
@@ -126,6 +140,22 @@ impl Audit {
         self.in_window(&account.purse, &account.window).map(|past| past.charged).sum()
     }
 
+    /// The hash of the last line.
+    pub(super) fn hash(&self) -> LineHash {
+        self.hash.clone().unwrap_or_else(LineHash::genesis)
+    }
+
+    /// What live holds take from an account.
+    pub(super) fn held(&self, account: &Account) -> Usd {
+        self.in_window(&account.purse, &account.window).map(|past| past.held).sum()
+    }
+
+    /// A hold's phase, its cap, and what it is charged.
+    pub(super) fn hold(&self, id: &HoldId) -> Option<(Phase, Usd, Usd)> {
+        let past = &self.past[*self.index.get(id)?];
+        Some((past.phase, past.cap, past.charged))
+    }
+
     /// Takes the next line in.
     ///
     /// # Errors
@@ -138,6 +168,7 @@ impl Audit {
             Kind::Reserve(terms) => self.open(event, terms)?,
             Kind::Settle(_) | Kind::Void(_) | Kind::Expire(_) => self.close(event)?,
             Kind::Adjust(_) => self.adjust(event)?,
+            Kind::Extend(body) => self.extend(event, body)?,
             Kind::Refuse(_) | Kind::Note(_) => {}
         }
         self.seq = event.seq;
@@ -214,6 +245,29 @@ impl Audit {
         if self.closed.len() > CLOSED_MAX {
             self.closed.pop_front();
         }
+        Ok(())
+    }
+
+    fn extend(&mut self, event: &Event, body: &Extend) -> Result<(), Discord> {
+        let place = self.place(event)?;
+        let Some(mut hold) = self.live.get(&event.hold).cloned() else {
+            let phase = self.past[place].phase.as_str();
+            return Err(Discord::hold(&event.hold, &format!("is {phase}, and cannot take a `extend`")));
+        };
+        let before = hold.terms.cap;
+        hold.step(&event.kind).map_err(|why| Discord::Hold { hold: event.hold.clone(), why })?;
+        for limit in hold.terms.limits.iter().filter(|limit| limit.enforce == Enforce::Hard) {
+            let left = limit.usd.minus_or_zero(self.taken(limit, event.at));
+            if body.cap - before > left {
+                let Limit { per, purse, .. } = limit.clone();
+                let cap = body.cap - before;
+                return Err(Discord::Overshoot { hold: event.hold.clone(), cap, per, purse, left });
+            }
+        }
+        self.live.insert(event.hold.clone(), hold);
+        let past = &mut self.past[place];
+        (past.cap, past.held) = (body.cap, body.cap);
+        self.take(place, body.cap - before);
         Ok(())
     }
 

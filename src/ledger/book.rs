@@ -307,6 +307,13 @@ impl Book {
         match &event.kind {
             Kind::Reserve(terms) => self.open(event, terms)?,
             Kind::Settle(_) | Kind::Void(_) | Kind::Expire(_) => self.close(event)?,
+            Kind::Extend(_) => {
+                let Some(hold) = self.live.get_mut(&event.hold) else {
+                    return Err(Discord::hold(&event.hold, "is extended, though it is not live"));
+                };
+                let stepped = hold.step(&event.kind);
+                stepped.map_err(|why| Discord::Hold { hold: event.hold.clone(), why })?;
+            }
             Kind::Adjust(body) => {
                 if self.live.contains_key(&event.hold) {
                     return Err(Discord::hold(&event.hold, "is held, and cannot take a `adjust`"));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, LIVE_MAX};
-use super::event::{Adjust, Cut, Expire, Kind, Refuse, Reserve, Settle, Void};
+use super::event::{Adjust, Cut, Expire, Extend, Kind, Refuse, Reserve, Settle, Void};
 use super::hold::{Hold, Phase};
 use super::{Answer, Balance, Enforce, Limit, Request, Spend};
 use crate::id::HoldId;
@@ -196,7 +196,7 @@ pub fn reserve(
 }
 
 /// The answer to a request whose key is live.
-fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
+pub(super) fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
     let terms = &hold.terms;
     let same = [
         ("the cap", terms.want == request.want),
@@ -219,6 +219,12 @@ fn repeat(hold: &Hold, request: &Request) -> Result<Decision, Refusal> {
 }
 
 fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
+    check_terms(request)?;
+    check_time(request, at)
+}
+
+/// Whether a request makes sense at any time.
+pub(super) fn check_terms(request: &Request) -> Result<(), Refusal> {
     let nonsense = |what: &str| Err(Refusal::Nonsense(what.to_owned()));
     let fits = |name: &str| !name.is_empty() && name.len() <= NAME_BYTES_MAX;
     if !fits(request.hold.as_str()) || !fits(&request.claim) {
@@ -242,25 +248,30 @@ fn check(request: &Request, at: Timestamp) -> Result<(), Refusal> {
     if request.purses.iter().enumerate().any(|(index, purse)| request.purses[..index].contains(purse)) {
         return nonsense("it names a purse twice");
     }
-    for limit in &request.limits {
-        if !request.purses.contains(&limit.purse) {
-            return Err(Refusal::Nonsense(format!(
-                "`{}` has a limit, and is none of its purses",
-                limit.purse
-            )));
-        }
-        if !limit.window.contains(at) {
-            let Limit { per, purse, .. } = limit.clone();
-            return Err(Refusal::WindowOver { at, per, purse });
-        }
+    if let Some(limit) = request.limits.iter().find(|limit| !request.purses.contains(&limit.purse)) {
+        return Err(Refusal::Nonsense(format!("`{}` has a limit, and is none of its purses", limit.purse)));
     }
-    if let Some(why) = request.lift.as_ref().and_then(|lift| lift.wrong(&request.limits, at)) {
-        return Err(Refusal::Nonsense(format!("hold `{}` {why}", request.hold)));
+    lift_is_right(request, Timestamp::MIN)
+}
+
+/// Whether a request fits `at`, the time the event would have.
+pub(super) fn check_time(request: &Request, at: Timestamp) -> Result<(), Refusal> {
+    if let Some(limit) = request.limits.iter().find(|limit| !limit.window.contains(at)) {
+        let Limit { per, purse, .. } = limit.clone();
+        return Err(Refusal::WindowOver { at, per, purse });
     }
+    lift_is_right(request, at)?;
     if request.expires <= at {
         return Err(Refusal::LeaseOver { hold: request.hold.clone(), expires: request.expires, at });
     }
     Ok(())
+}
+
+fn lift_is_right(request: &Request, at: Timestamp) -> Result<(), Refusal> {
+    match request.lift.as_ref().and_then(|lift| lift.wrong(&request.limits, at)) {
+        Some(why) => Err(Refusal::Nonsense(format!("hold `{}` {why}", request.hold))),
+        None => Ok(()),
+    }
 }
 
 /// The record of a run that was not started because `by` had too little left: for reports only.
@@ -278,6 +289,37 @@ pub fn refuse(request: &Request, by: &Balance, at: Timestamp) -> Result<Draft, R
         about: request.about.clone(),
     };
     Ok(Draft { hold: request.hold.clone(), kind: Kind::Refuse(body) })
+}
+
+/// May the cap of a live hold be raised to `to`? As far as its hard limits have room; `balances` are those
+/// of the hold's limits, in the same order. A cap that is there already is granted again, so that a lost
+/// answer can be asked for once more.
+///
+/// # Errors
+/// When the hold is not live, or is somebody else's.
+pub fn extend(hold: &Hold, claim: &str, to: Usd, balances: &[Balance]) -> Result<Decision, Refusal> {
+    if hold.phase != Phase::Held {
+        return Err(Refusal::Phase { hold: hold.id.clone(), phase: hold.phase, wanted: "extended" });
+    }
+    if hold.terms.claim != claim {
+        return Err(Refusal::InUse { hold: hold.id.clone(), since: hold.reserved });
+    }
+    let had = hold.terms.cap;
+    if to <= had {
+        return Ok(Decision { answer: Answer::Granted { cap: had, cut_by: None }, draft: None });
+    }
+    let hard = |balance: &&Balance| balance.limit.enforce == Enforce::Hard;
+    let tightest =
+        balances.iter().enumerate().filter(|(_, b)| hard(b)).min_by_key(|(_, balance)| balance.left());
+    let cap = tightest.map_or(to, |(_, balance)| to.min(had + balance.left()));
+    let cut = tightest.filter(|_| cap < to);
+    if let Some((_, by)) = cut.filter(|_| cap <= had) {
+        return Ok(Decision { answer: Answer::Refused { by: by.clone() }, draft: None });
+    }
+    let answer = Answer::Granted { cap, cut_by: cut.map(|(_, balance)| balance.clone()) };
+    let cut_by = cut.map(|(limit, b)| Cut { limit, settled: b.settled, held: b.held });
+    let kind = Kind::Extend(Extend { cap, cut_by, of: hold.origin() });
+    Ok(Decision { answer, draft: Some(Draft { hold: hold.id.clone(), kind }) })
 }
 
 /// The run of a hold is over and says what it spent.
@@ -385,7 +427,7 @@ pub fn adjust(hold: &Hold, spend: &Spend, evidence: &str) -> Result<Option<Draft
     Ok(Some(Draft { hold: hold.id.clone(), kind }))
 }
 
-fn check_spend(spend: &Spend) -> Result<(), Refusal> {
+pub(super) fn check_spend(spend: &Spend) -> Result<(), Refusal> {
     let negative = spend.usd < Usd::ZERO || spend.estimated < Usd::ZERO || spend.notional < Usd::ZERO;
     if negative || spend.estimated > spend.usd {
         return Err(Refusal::Nonsense(
@@ -395,7 +437,7 @@ fn check_spend(spend: &Spend) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if reason.trim().is_empty() || reason.len() > NAME_BYTES_MAX {
         return Err(Refusal::Nonsense(format!("a reason must have 1 to {NAME_BYTES_MAX} bytes")));
     }

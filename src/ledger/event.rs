@@ -38,6 +38,12 @@ impl LineHash {
         Self(hex(&Sha256::digest(line)))
     }
 
+    /// All its digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Its first 16 digits.
     pub(super) fn short(&self) -> &str {
         self.0.get(..SUM_DIGITS).unwrap_or(&self.0)
@@ -78,6 +84,8 @@ pub enum Kind {
     Adjust(Adjust),
     /// It was never granted: a limit had too little left. Money takes no notice.
     Refuse(Refuse),
+    /// Its cap was raised while it was held.
+    Extend(Extend),
     /// Something that is of no hold. Money takes no notice.
     Note(Note),
 }
@@ -93,6 +101,7 @@ impl Kind {
             Kind::Expire(_) => "expire",
             Kind::Adjust(_) => "adjust",
             Kind::Refuse(_) => "refuse",
+            Kind::Extend(_) => "extend",
             Kind::Note(Note::Repair(_)) => "repair",
             Kind::Note(Note::Bill(_)) => "bill",
         }
@@ -209,6 +218,18 @@ pub struct Refuse {
     pub purses: Vec<String>,
     /// What the run would have been.
     pub about: About,
+}
+
+/// A larger cap for a hold that grows with its run. Only runs that were asked to hold so write it, and a
+/// reader that does not know it stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extend {
+    /// The cap from here on, above what it was.
+    pub cap: Usd,
+    /// The limit for which it is less than was asked, if one is.
+    pub cut_by: Option<Cut>,
+    /// Whose hold it is.
+    pub of: Origin,
 }
 
 /// Something on record that is of no hold; its key says what it is about.
@@ -367,6 +388,7 @@ pub fn encode(event: &Event, prev: &LineHash) -> Result<String, TooLarge> {
         Kind::Expire(body) => serde_json::value::to_raw_value(body),
         Kind::Adjust(body) => serde_json::value::to_raw_value(body),
         Kind::Refuse(body) => serde_json::value::to_raw_value(body),
+        Kind::Extend(body) => serde_json::value::to_raw_value(body),
         Kind::Note(Note::Repair(body)) => serde_json::value::to_raw_value(body),
         Kind::Note(Note::Bill(body)) => serde_json::value::to_raw_value(body),
     }
@@ -411,6 +433,7 @@ pub fn decode(line: &[u8]) -> Result<Line, LineError> {
         "expire" => Kind::Expire(serde_json::from_str(body).map_err(malformed)?),
         "adjust" => Kind::Adjust(serde_json::from_str(body).map_err(malformed)?),
         "refuse" => Kind::Refuse(serde_json::from_str(body).map_err(malformed)?),
+        "extend" => Kind::Extend(serde_json::from_str(body).map_err(malformed)?),
         "repair" => Kind::Note(Note::Repair(serde_json::from_str(body).map_err(malformed)?)),
         "bill" => Kind::Note(Note::Bill(serde_json::from_str(body).map_err(malformed)?)),
         _ => return Err(LineError::UnknownType(read.t)),

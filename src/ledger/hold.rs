@@ -1,6 +1,7 @@
 //! One hold, and the only ways in which it can change.
 //!
-//! none → held → settled | voided | expired, then adjusted. What is held leaves exactly once. `book`,
+//! none → held, extended while it is → settled | voided | expired, then adjusted. What is held leaves
+//! exactly once. `book`,
 //! `audit` and the look-up in the history all step holds through here.
 
 use jiff::Timestamp;
@@ -112,6 +113,7 @@ impl Hold {
             Kind::Void(body) => (&body.of, Spend::default(), Phase::Voided),
             Kind::Expire(body) => (&body.of, body.spend.clone(), Phase::Expired),
             Kind::Adjust(body) => (&body.of, body.spend.clone(), self.phase),
+            Kind::Extend(body) => (&body.of, self.spend.clone(), self.phase),
         };
         if origin.reserved != self.reserved || origin.purses != self.terms.purses {
             return Err(Illegal("is said to come from another reserve than it does".to_owned()));
@@ -123,6 +125,10 @@ impl Hold {
         }
         let delta = spend.usd - self.spend.usd;
         match kind {
+            Kind::Extend(body) if body.cap <= self.terms.cap => {
+                return Err(Illegal("is extended to no more than it has".to_owned()));
+            }
+            Kind::Extend(body) => self.terms.cap = body.cap,
             Kind::Adjust(body) if body.delta != delta => {
                 let wrong = format!("is adjusted by {} where {delta} is right", body.delta);
                 return Err(Illegal(wrong));

@@ -87,6 +87,8 @@ pub enum Phase {
 pub struct Snapshot {
     /// The dollar cap.
     pub cap: Usd,
+    /// What would have to be held on the ledger for a request that waits for it; nothing where none does.
+    pub wanted: Usd,
     /// Spend of everything that has ended.
     pub settled: Usd,
     /// Worst case of everything in flight.

@@ -23,6 +23,7 @@ use super::threads::Threads;
 use super::upstream::{Secret, Way};
 use super::{Allowance, Policy, Snapshot, Totals};
 use crate::model::ModelId;
+use crate::money::Usd;
 use crate::price::Table;
 
 /// Bytes of randomness in the run's token.
@@ -146,6 +147,17 @@ impl Meter {
     /// Gives the run another allowance; an agent that was stopped may go on where there is room again.
     pub fn grow(&self, allowance: Allowance) {
         self.state.grow(allowance);
+    }
+
+    /// So much of the allowance is held on the ledger, and more may come: a request that needs more waits,
+    /// and the snapshot says how much it wants.
+    pub fn grant(&self, usd: Usd) {
+        self.state.grant(usd);
+    }
+
+    /// No more is ever held on the ledger than is now: the run lands in it.
+    pub fn land(&self) {
+        self.state.land();
     }
 
     /// Lets nothing leave any more, whatever it is. What is in flight goes on.

@@ -281,6 +281,20 @@ impl State {
         self.publish(inner, woken);
     }
 
+    /// So much of the allowance is held on the ledger.
+    pub(super) fn grant(self: &Arc<Self>, usd: Usd) {
+        let mut inner = self.lock();
+        let woken = inner.account.grant(usd);
+        self.publish(inner, woken);
+    }
+
+    /// No more is ever held than is now.
+    pub(super) fn land(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        let woken = inner.account.land();
+        self.publish(inner, woken);
+    }
+
     /// Nothing leaves any more.
     pub(super) fn seal(self: &Arc<Self>) {
         let mut inner = self.lock();
@@ -386,6 +400,7 @@ impl Inner {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             cap: self.account.allowance().usd,
+            wanted: self.account.wanted(),
             settled: self.account.settled().usd,
             in_flight: self.account.held().usd,
             open_requests: u32::try_from(self.account.in_flight().len()).unwrap_or(u32::MAX),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::finish::{Facts, Reported};
+use super::grow::Grown;
 use super::reserve::{Begun, Held};
 use super::voice::Voice;
 use super::work::{self, Saved, Work};
@@ -18,6 +19,7 @@ use crate::model::ModelId;
 use crate::outcome::Verdict;
 use crate::price::When;
 use crate::report::{Served, alerts};
+use crate::route::Route;
 use crate::savings::{self, Savings};
 
 /// What became of a run that was started.
@@ -26,6 +28,8 @@ pub(super) struct Spent {
     pub(super) agent: AgentEnd,
     /// What it spent, as far as that is known.
     pub(super) count: Count,
+    /// How far its hold has grown, where it did.
+    pub(super) grown: Option<Grown>,
     /// Whether the cap stopped it.
     pub(super) capped: bool,
     /// Its last words.
@@ -121,11 +125,14 @@ pub(super) async fn conclude(
             return Err(error);
         }
     };
+    let (held, unasked) = held.after(spent.grown.take());
+    let held = &held;
     let settlement = spent.count.settle(store, held, &spent);
     // A record that still says otherwise is found by the next command.
     let recorded = if settlement.is_ok() { folder.closed(&held.id, story.started) } else { Ok(()) };
     // After settling: git reads what an agent has left, and that may take longer than a runner waits.
     let mut saved = save(story, &mut spent, begun, shell).await;
+    saved.notes.extend(unasked);
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let mut around = finish::around(story, held.siblings.clone());
     around.remarks.append(&mut spent.earlier);
@@ -133,7 +140,7 @@ pub(super) async fn conclude(
         Ok(settlement) => {
             let states = finish::budget_states(&settlement.balances);
             around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
-            (verdict(story, begun, &spent, settlement), settlement.balances.clone())
+            (verdict(story, (route, held), &spent, settlement), settlement.balances.clone())
         }
         // What was spent is told all the same; the next command charges it.
         Err(error) => {
@@ -201,8 +208,12 @@ async fn save(story: &Story<'_>, spent: &mut Spent, begun: &Begun, shell: &Shell
 }
 
 /// The gate's verdict on a run that is settled.
-fn verdict(story: &Story<'_>, begun: &Begun, spent: &Spent, settlement: &Settlement) -> Gate {
-    let Begun { route, held, .. } = begun;
+fn verdict(
+    story: &Story<'_>,
+    (route, held): (&Route, &Held),
+    spent: &Spent,
+    settlement: &Settlement,
+) -> Gate {
     let Settlement { spend, balances, .. } = settlement;
     let ending = match &spent.count {
         Count::Told(totals) => Ending::Ran(Ran {

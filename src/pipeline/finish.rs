@@ -356,7 +356,7 @@ pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Resu
             Kind::Expire(expire) => (expire.spend, expire.of),
             // A correction says the true spend, which takes the place of what was said before.
             Kind::Adjust(adjust) => (adjust.spend, adjust.of),
-            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Note(_) => continue,
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Extend(_) | Kind::Note(_) => continue,
         };
         if of.purses.iter().any(|own| own == purse) {
             spends.insert(event.hold, spend);

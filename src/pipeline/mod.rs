@@ -16,6 +16,7 @@ mod deliver;
 mod finish;
 pub mod folder;
 pub mod forge;
+mod grow;
 pub mod inputs;
 mod live;
 pub mod place;
@@ -59,6 +60,7 @@ use crate::task::Task;
 
 use conclude::{Count, Spent, conclude};
 use folder::RunFolder;
+use grow::Grower;
 use inputs::Inputs;
 use live::Live;
 use place::Place;
@@ -317,6 +319,11 @@ async fn spend(
     let isolation = isolation.to_string();
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let meter = start::meter(upstream, inputs, choice.preset(), route, held.cap, folder.path()).await?;
+    let (growth, grower) = held.growing.clone().map_or((None, None), |growing| {
+        meter.grant(growing.cap);
+        let (growth, grower) = Grower::start(begun.store.clone(), growing);
+        (Some(growth), Some(grower))
+    });
     let launch = start::find(&start, inputs, shell, &meter.url(), meter.token())?;
     finish::announce(story, route, held.cap, &isolation, shell)?;
     if let Some(agent) = start::introduce(&choice, &launch) {
@@ -328,9 +335,14 @@ async fn spend(
     // After the agent's start, which waits for nobody.
     let started = finish::started(story, route, held.cap, held.siblings.clone());
     live.speak(Voice::start(inputs, started, Name::of(inputs, Some(held.id.as_str()), shell)));
-    let supervised = supervise::run(running, meter, signals, |snapshot| live.on(snapshot)).await;
+    let supervised = supervise::run(running, meter, growth, signals, |snapshot| live.on(snapshot)).await;
     let voice = live.end();
+    let grown = match grower {
+        Some(grower) => Some(grower.end().await),
+        None => None,
+    };
     Ok(Spent {
+        grown,
         agent: agent_end(supervised.end),
         capped: supervised.capped(),
         words: supervised.last_words(),

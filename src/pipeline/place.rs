@@ -7,12 +7,15 @@ use crate::cli::Shell;
 use crate::event::git::Git;
 use crate::exit::Failure;
 use crate::ledger::store::git::{Credentials, GitPlace, Token};
+use crate::ledger::store::postgres::PostgresPlace;
 use crate::ledger::store::{Options, Store, StoreError};
 
 /// The namespace of simulated runs: play money never touches the real books.
 pub const SIMULATED: &str = "simulate";
 /// The forge, where the surroundings name none.
 const SERVER: &str = "https://github.com";
+/// The variable that names the database. It is a secret, so no budget file does.
+const DATABASE: &str = "TOLLGATE_DATABASE_URL";
 /// What remembers the branches that were seen, in the state folder.
 const SEEN: &str = "ledger-seen.json";
 
@@ -23,6 +26,8 @@ pub enum Place {
     File(PathBuf),
     /// A branch.
     Git(Box<GitPlace>),
+    /// A database.
+    Postgres(Box<PostgresPlace>),
 }
 
 impl Place {
@@ -38,6 +43,7 @@ impl Place {
         let state = root.join(budget.ledger.folder());
         let choice = match &budget.ledger {
             LedgerChoice::File(_) => return Ok(Self::File(state)),
+            LedgerChoice::Postgres => return database(shell).map(|place| Self::Postgres(Box::new(place))),
             LedgerChoice::Git(choice) => choice.clone(),
             LedgerChoice::Default if !simulate && on_actions(shell) && budget.path.is_some() => {
                 GitChoice::default()
@@ -68,6 +74,7 @@ impl Place {
         match self {
             Self::File(folder) => Store::open(&folder, options(simulate)),
             Self::Git(place) => Ok(Store::open_git(*place, options(simulate))),
+            Self::Postgres(place) => Ok(Store::open_postgres(*place, options(simulate), true)),
         }
     }
 
@@ -79,6 +86,7 @@ impl Place {
         match self {
             Self::File(folder) => Store::open_existing(&folder, options(simulate)),
             Self::Git(place) => Ok(Store::open_git(*place, options(simulate))),
+            Self::Postgres(place) => Ok(Store::open_postgres(*place, options(simulate), false)),
         }
     }
 }
@@ -117,6 +125,23 @@ pub fn sharer(shell: &Shell, budget: &Budget, root: &Path) -> Option<String> {
 pub fn host(shell: &Shell) -> &str {
     let url = shell.var("GITHUB_SERVER_URL").map(|url| url.trim_end_matches('/'));
     url.map_or("local", |url| url.rsplit('/').next().unwrap_or(url))
+}
+
+/// The database that the environment names.
+fn database(shell: &Shell) -> Result<PostgresPlace, Failure> {
+    let form = "`postgres://USER:PASSWORD@HOST:5432/NAME?sslmode=verify-full`";
+    let url = shell.var(DATABASE).filter(|url| !url.trim().is_empty()).ok_or_else(|| {
+        Failure::usage(format!(
+            "the ledger is a PostgreSQL database, and {DATABASE} is not set\n\nhint: set it from a secret, to \
+             {form}"
+        ))
+    })?;
+    // The error has no part of the URL in it that could be the password.
+    PostgresPlace::parse(url).map_err(|error| {
+        Failure::usage(format!(
+            "{DATABASE} names no database for a ledger: {error}\n\nhint: its form is {form}"
+        ))
+    })
 }
 
 fn url(shell: &Shell, choice: &GitChoice, git: &Git) -> Result<String, Failure> {

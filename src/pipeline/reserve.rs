@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::folder::{Record, RunFolder};
+use super::grow::{Growing, Grown};
 use super::start::Upstream;
 use super::{Story, books, finish};
 use crate::budget::{FailOr, LedgerError};
@@ -118,8 +119,11 @@ pub(super) enum Beginning {
 pub(super) struct Held {
     /// Its key.
     pub(super) id: HoldId,
-    /// The run's cap.
+    /// The run's cap: what it may spend, or may come to where its hold grows.
     pub(super) cap: Usd,
+    /// What is held of it so far, where it grows. Where the run is in another process it does not.
+    #[serde(skip)]
+    pub(super) growing: Option<Growing>,
     /// The budget that cut it, if one did.
     pub(super) cut_by: Option<Balance>,
     /// When all of it is charged unless somebody settles it.
@@ -128,6 +132,20 @@ pub(super) struct Held {
     pub(super) balances: Vec<Balance>,
     /// Other runs of the same workflow run.
     pub(super) siblings: Vec<Sibling>,
+}
+
+impl Held {
+    /// The hold of a run that is over, with what there is to say of its growth.
+    pub(super) fn after(&self, grown: Option<Grown>) -> (Self, Option<String>) {
+        let Some(Grown { cap, cut_by, problem }) = grown else { return (self.clone(), None) };
+        let note = problem.map(|why| {
+            let why = why.lines().next().unwrap_or_default();
+            format!("the run was brought to an end at {}, because no more could be held: {why}", cap.shown())
+        });
+        // The cap is what it may have come to, unless there was no more to be had.
+        let cap = if cut_by.is_some() || note.is_some() { cap } else { self.cap };
+        (Self { cap, cut_by, ..self.clone() }, note)
+    }
 }
 
 /// Takes the hold; the inner error is the budget that refuses it, and the least a run needs.
@@ -147,10 +165,25 @@ pub(super) fn hold(
     let workflow = inputs.workflow.as_deref();
     let mut request = books::request(&key, route, least, story.limits, &inputs.event, story.class, workflow);
     request.about.budget.clone_from(&inputs.known.budget_commit);
+    let grows = inputs.budget.grows() && !story.limits.subscription && !story.request.around;
+    if grows {
+        request.want = inputs.budget.first_part(route.cap);
+        request.least = request.least.min(request.want);
+    }
     match store.reserve(&request).map_err(books::unavailable)? {
         Answer::Granted { cap, cut_by } => {
+            // A part that was cut is all there is.
+            let growing = (grows && cut_by.is_none() && cap < route.cap).then(|| Growing {
+                hold: request.hold.clone(),
+                claim: request.claim.clone(),
+                cap,
+                most: route.cap,
+                step: request.want,
+            });
+            let cap = growing.as_ref().map_or(cap, |growing| growing.most);
             let (id, expires) = (request.hold, request.expires);
-            Ok(Ok(Held { id, cap, cut_by, expires, balances: Vec::new(), siblings: Vec::new() }))
+            let (balances, siblings) = (Vec::new(), Vec::new());
+            Ok(Ok(Held { id, cap, growing, cut_by, expires, balances, siblings }))
         }
         Answer::Refused { by } => {
             folder.closed(&request.hold, story.started).context("the run's folder cannot be written")?;

@@ -54,6 +54,11 @@ pub(super) fn of(store: &Store, own: &HoldId, now: Timestamp) -> anyhow::Result<
             Kind::Void(_) => {
                 found.remove(&event.hold);
             }
+            Kind::Extend(extend) => {
+                if let Some(sibling) = found.get_mut(&event.hold) {
+                    sibling.held = Some(extend.cap);
+                }
+            }
             Kind::Refuse(_) | Kind::Note(_) => {}
         }
     }

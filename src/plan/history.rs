@@ -104,7 +104,7 @@ impl History {
             Kind::Void(_) | Kind::Expire(_) => {
                 self.live.remove(&event.hold);
             }
-            Kind::Adjust(_) | Kind::Refuse(_) | Kind::Note(_) => {}
+            Kind::Adjust(_) | Kind::Refuse(_) | Kind::Extend(_) | Kind::Note(_) => {}
         }
     }
 

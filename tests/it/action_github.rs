@@ -113,7 +113,9 @@ fn troubled(file_text: &str) -> Double {
 
 fn ours(double: &Double) -> Vec<String> {
     let all = comments(double).into_iter();
-    all.filter(|(login, _)| login == BOT).map(|(_, body)| body).collect()
+    let mut ours: Vec<String> = all.filter(|(login, _)| login == BOT).map(|(_, body)| body).collect();
+    ours.sort_by_key(|text| !text.contains("### Agent cost"));
+    ours
 }
 
 #[test]

@@ -129,9 +129,15 @@ fn answers() -> Upstream {
 /// A budget file whose low tier is this model.
 fn budget(model: &str) -> String {
     let row = "{ low: low, medium: low, high: low }";
+    // Whose models the tiers may name goes by the agent, also where another action starts it.
+    let agent = match model.split('-').next() {
+        Some("gpt") => "codex",
+        Some("gemini") => "gemini",
+        _ => "claude",
+    };
     format!(
         "version: 1\nledger: file\nbudgets:\n  - {{ scope: repo, per: total, usd: 50 }}\n\
-         tiers:\n  low: {{ model: {model}, max_usd: 5 }}\n\
+         agent: {{ use: {agent} }}\ntiers:\n  low: {{ model: {model}, max_usd: 5 }}\n\
          tasks:\n  implementation: {row}\n  review: {row}\n  docs: {row}\n"
     )
 }

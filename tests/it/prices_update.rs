@@ -276,7 +276,7 @@ fn plan(world: &mut Tollgate, budget: &str) -> crate::support::Run {
 fn the_budget_file_pins_a_table_and_has_prices_of_its_own() {
     let mut world = Tollgate::in_repository(&[]);
     world.env("GITHUB_ACTIONS", "true");
-    let tiers = "version: 1\ntiers: { high: { model: gpt-7-sol }, medium: { model: gpt-7-sol }, low: { model: gpt-7-sol } }\n";
+    let tiers = "version: 1\ntiers: { high: { model: gpt-7-sol }, medium: { model: gpt-7-sol }, low: { model: gpt-7-sol } }\nagent: { use: command, args: [agent] }\n";
     let missing = plan(&mut world, &format!("{tiers}prices: {{ table: \"sha256:{}\" }}\n", "0".repeat(64)));
     missing.expect_code(2);
     let zeros = "0".repeat(64);

@@ -379,7 +379,9 @@ fn a_bill_that_cannot_be_had_says_why() {
         "error: anthropic gave no bill in 5 tries: it answered 429 Too Many Requests\n\nhint: run it again later; nothing was recorded\n"
     );
     let mut tollgate = Tollgate::new();
-    tollgate.args(["reconcile", "--since", "2025-11-20", "--ledger"]).args([folder.path()]);
+    tollgate
+        .args(["reconcile", "--since", "2025-11-20", "--until", "2025-11-22", "--ledger"])
+        .args([folder.path()]);
     let run = tollgate.run();
     assert_eq!(run.code, Some(2));
     assert_eq!(

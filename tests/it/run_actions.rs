@@ -98,6 +98,7 @@ fn step_outputs_say_what_the_summary_says() {
                 "hold_id",
                 "input_tokens",
                 "model",
+                "notional_usd",
                 "outcome",
                 "output_tokens",
                 "overrun",
@@ -144,6 +145,11 @@ fn the_summarys_shape_is_stable() {
         assert!(fields.remove(path).is_some_and(|path| path.is_string()), "{path}");
     }
     assert_eq!(fields.remove("patch_path"), Some(Value::Null));
+    for (name, value) in
+        [("notional_usd", json!("0")), ("subscription", json!(false)), ("new_tokens", json!(401))]
+    {
+        assert_eq!(fields.remove(name), Some(value), "{name}");
+    }
     assert_eq!(
         summary,
         json!({
@@ -157,7 +163,8 @@ fn the_summarys_shape_is_stable() {
             "started": "…", "duration_ms": "…", "simulated": false, "enforced": true,
             "requests": 1, "stopped_requests": 0,
             "by_model": { "claude-haiku-5-5": {
-                "requests": 1, "usd": "0.0002001", "input_tokens": 1, "cache_read_tokens": 0,
+                "requests": 1, "usd": "0.0002001", "notional_usd": "0", "input_tokens": 1,
+                "cache_read_tokens": 0,
                 "cache_write_5m_tokens": 0, "cache_write_1h_tokens": 0, "output_tokens": 400
             } },
             "budgets": [{

@@ -106,6 +106,7 @@ fn print_dropped(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
     for Event { seq, at, hold, kind } in shown {
         let what = match kind {
             Kind::Reserve(body) => format!("{} held", body.cap.shown()),
+            Kind::Extend(body) => format!("{} held", body.cap.shown()),
             Kind::Settle(body) => format!("{} spent", body.spend.usd.shown()),
             Kind::Expire(body) => format!("{} charged", body.spend.usd.shown()),
             Kind::Adjust(body) => format!("corrected to {}", body.spend.usd.shown()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::git::RemoteError;
 use super::lock::Holder;
+use super::postgres::DatabaseError;
 use crate::ledger::book::Discord;
 use crate::ledger::commit::CommitError;
 use crate::ledger::decide::Refusal;
@@ -109,6 +110,9 @@ pub enum StoreError {
     /// A git ledger cannot be used.
     #[error(transparent)]
     Git(#[from] RemoteError),
+    /// A PostgreSQL ledger cannot be used.
+    #[error(transparent)]
+    Postgres(#[from] DatabaseError),
 }
 
 fn io_hint(error: &std::io::Error) -> &'static str {

@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use super::disk::{Disk, DiskFile};
 use super::git::Scratch;
-use super::{Damage, StoreError};
+use super::{Damage, StoreError, postgres};
 use crate::id::HoldId;
 use crate::ledger::Limit;
 use crate::ledger::book::{Account, Discord};
@@ -176,19 +176,31 @@ impl Iterator for Lines {
 /// how they hang together.
 #[derive(Debug)]
 pub struct Events {
-    lines: Lines,
+    source: Source,
     since: Option<Timestamp>,
     /// What the lines are read from, where that is not to stay.
-    _source: Option<Arc<Scratch>>,
+    _scratch: Option<Arc<Scratch>>,
+}
+
+/// Where lines come from.
+#[derive(Debug)]
+enum Source {
+    Files(Lines),
+    Database(postgres::Lines),
 }
 
 impl Events {
     pub(super) fn new(lines: Lines, since: Option<Timestamp>) -> Self {
-        Self { lines, since, _source: None }
+        Self { source: Source::Files(lines), since, _scratch: None }
     }
 
-    pub(super) fn from_scratch(lines: Lines, since: Option<Timestamp>, source: Arc<Scratch>) -> Self {
-        Self { lines, since, _source: Some(source) }
+    pub(super) fn from_scratch(lines: Lines, since: Option<Timestamp>, scratch: Arc<Scratch>) -> Self {
+        Self { source: Source::Files(lines), since, _scratch: Some(scratch) }
+    }
+
+    /// The lines of a database, which knows where an instant is.
+    pub(super) fn from_database(lines: postgres::Lines) -> Self {
+        Self { source: Source::Database(lines), since: None, _scratch: None }
     }
 }
 
@@ -198,8 +210,16 @@ impl Events {
     /// # Errors
     /// When it cannot be read.
     pub fn next_line(&mut self) -> Option<Result<String, StoreError>> {
-        let line = self.lines.next()?;
-        Some(line.map(|_| self.lines.text()))
+        match &mut self.source {
+            Source::Files(lines) => {
+                let line = lines.next()?;
+                Some(line.map(|_| lines.text()))
+            }
+            Source::Database(lines) => {
+                let line = lines.next()?;
+                Some(line.map(|_| lines.text()))
+            }
+        }
     }
 }
 
@@ -208,8 +228,12 @@ impl Iterator for Events {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let event = match self.lines.next()? {
-                Ok((_, line)) => line.event,
+            let next = match &mut self.source {
+                Source::Files(lines) => lines.next().map(|next| next.map(|(_, line)| line)),
+                Source::Database(lines) => lines.next(),
+            };
+            let event = match next? {
+                Ok(line) => line.event,
                 Err(error) => return Some(Err(error)),
             };
             if self.since.is_none_or(|since| since <= event.at) {
@@ -248,7 +272,9 @@ pub(super) fn settled(disk: &Disk, events: &Path, limits: &[&Limit]) -> Result<V
             Kind::Settle(body) => (&body.of, body.spend.usd),
             Kind::Expire(body) => (&body.of, body.spend.usd),
             Kind::Adjust(body) => (&body.of, body.delta),
-            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Note(_) => return Ok(()),
+            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Extend(_) | Kind::Note(_) => {
+                return Ok(());
+            }
         };
         for (account, sum) in accounts.iter().zip(&mut sums) {
             if account.counts(origin) {

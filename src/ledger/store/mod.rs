@@ -1,8 +1,10 @@
 //! Stores: where the events are. A store moves bytes and compares and swaps; every rule is elsewhere.
 //!
 //! All operations here read the book, decide, append, and answer from the book after: a `session`, under
-//! the lock of a file ledger, or again and again until nobody was faster on a git one. They are synchronous, and take as long whatever the length of the history, but for a hold that
-//! was closed before and an account that the book does not follow: those are looked up in the history.
+//! the lock of a file ledger, or again and again until nobody was faster on a git one; a database has the
+//! same rules as functions of its own. They are synchronous, and take as long whatever the length of the
+//! history, but for a hold that was closed before and an account that the book does not follow: those are
+//! looked up in the history.
 
 mod disk;
 mod doctor;
@@ -12,6 +14,7 @@ pub mod git;
 mod history;
 mod lock;
 mod plain;
+pub mod postgres;
 mod session;
 mod transfer;
 
@@ -42,6 +45,7 @@ pub(crate) use disk::Disk;
 pub(crate) use disk::Use;
 use file::FileStore;
 use git::{GitPlace, GitStore};
+use postgres::{PostgresPlace, PostgresStore};
 use session::Session;
 
 /// The store's clock. The file store's is the machine's; tests bring their own.
@@ -105,6 +109,8 @@ pub enum Store {
     File(FileStore),
     /// A branch of a repository.
     Git(GitStore),
+    /// A database.
+    Postgres(PostgresStore),
 }
 
 /// What [`Store::verify`] found in order.
@@ -172,12 +178,20 @@ impl Store {
         Self::Git(GitStore::new(place, options))
     }
 
+    /// Opens the ledger in a database. Nothing is connected to before it is asked for something; tables that
+    /// are not there are made then, if `make` says so and the role may.
+    #[must_use]
+    pub fn open_postgres(place: PostgresPlace, options: Options, make: bool) -> Self {
+        Self::Postgres(PostgresStore::new(place, options, make))
+    }
+
     /// Lets go of everything on this machine that somebody else could tamper with until the next
     /// operation: to be called before an agent starts.
     pub fn rest(&self) {
         match self {
             Self::File(_) => {}
             Self::Git(git) => git.rest(),
+            Self::Postgres(postgres) => postgres.rest(),
         }
     }
 
@@ -187,6 +201,7 @@ impl Store {
         match self {
             Self::File(file) => file.now(),
             Self::Git(git) => git.now(),
+            Self::Postgres(postgres) => postgres.now(),
         }
     }
 
@@ -195,7 +210,10 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn balances(&self, limits: &[Limit]) -> Result<Vec<Balance>, StoreError> {
-        self.read(|session| session.balances(limits))
+        match self.rules() {
+            Rules::Ours(store) => store.read(|session| session.balances(limits)),
+            Rules::Theirs(postgres) => postgres.balances(limits),
+        }
     }
 
     /// Every account that the ledger follows, each under the limit that last named it.
@@ -203,10 +221,14 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn accounts(&self) -> Result<Vec<Balance>, StoreError> {
-        self.read(|session| {
-            let limits: Vec<Limit> = session.book().counters().map(|counter| counter.limit.clone()).collect();
-            session.balances(&limits)
-        })
+        match self.rules() {
+            Rules::Ours(store) => store.read(|session| {
+                let counters = session.book().counters();
+                let limits: Vec<Limit> = counters.map(|counter| counter.limit.clone()).collect();
+                session.balances(&limits)
+            }),
+            Rules::Theirs(postgres) => postgres.accounts(),
+        }
     }
 
     /// The live holds.
@@ -214,7 +236,10 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn holds(&self) -> Result<Vec<Hold>, StoreError> {
-        self.read(|session| Ok(session.book().live().cloned().collect()))
+        match self.rules() {
+            Rules::Ours(store) => store.read(|session| Ok(session.book().live().cloned().collect())),
+            Rules::Theirs(postgres) => postgres.holds(),
+        }
     }
 
     /// A hold, live or closed.
@@ -222,7 +247,10 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn hold(&self, id: &HoldId) -> Result<Option<Hold>, StoreError> {
-        self.read(|session| session.find(id))
+        match self.rules() {
+            Rules::Ours(store) => store.read(|session| session.find(id)),
+            Rules::Theirs(postgres) => postgres.hold(id),
+        }
     }
 
     /// Takes a hold from every limit of the request, or from none.
@@ -232,13 +260,39 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, or the request contradicts an earlier one.
     pub fn reserve(&self, request: &Request) -> Result<Answer, StoreError> {
-        self.write(|session| {
-            let balances = session.balances(&request.limits)?;
-            let at = session.time();
-            let decision = decide::reserve(session.book(), request, &balances, at)?;
-            session.commit(decision.draft.into_iter().collect(), at)?;
-            Ok(decision.answer)
-        })
+        match self.rules() {
+            Rules::Ours(store) => store.write(|session| {
+                let balances = session.balances(&request.limits)?;
+                let at = session.time();
+                let decision = decide::reserve(session.book(), request, &balances, at)?;
+                session.commit(decision.draft.into_iter().collect(), at)?;
+                Ok(decision.answer)
+            }),
+            Rules::Theirs(postgres) => postgres.reserve(request),
+        }
+    }
+
+    /// Raises the cap of a live hold to `to`, as far as its hard limits have room; `claim` is the one it was
+    /// taken under. A cap that is there already is granted again.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it is not this process's.
+    pub fn extend(&self, id: &HoldId, claim: &str, to: Usd) -> Result<Answer, StoreError> {
+        match self.rules() {
+            Rules::Ours(store) => store.write(|session| {
+                let live = session.book().live_hold(id).cloned();
+                let hold = match live {
+                    Some(hold) => hold,
+                    None => session.find(id)?.ok_or_else(|| Refusal::Unknown(id.clone()))?,
+                };
+                let balances = session.balances(&hold.terms.limits)?;
+                let decision = decide::extend(&hold, claim, to, &balances)?;
+                let at = session.time();
+                session.commit(decision.draft.into_iter().collect(), at)?;
+                Ok(decision.answer)
+            }),
+            Rules::Theirs(postgres) => postgres.extend(id, claim, to),
+        }
     }
 
     /// Records that a run was not started because `by` had too little left. It takes nothing from any
@@ -247,11 +301,14 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, or the request makes no sense.
     pub fn refuse(&self, request: &Request, by: &Balance) -> Result<(), StoreError> {
-        self.write(|session| {
-            let at = session.time();
-            let draft = decide::refuse(request, by, at)?;
-            session.commit(vec![draft], at)
-        })
+        match self.rules() {
+            Rules::Ours(store) => store.write(|session| {
+                let at = session.time();
+                let draft = decide::refuse(request, by, at)?;
+                session.commit(vec![draft], at)
+            }),
+            Rules::Theirs(postgres) => postgres.refuse(request, by),
+        }
     }
 
     /// Records what the run of a hold spent. The same settlement again changes nothing.
@@ -259,7 +316,7 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it was settled at another amount.
     pub fn settle(&self, id: &HoldId, spend: &Spend) -> Result<Settlement, StoreError> {
-        self.close(id, |hold| decide::settle(hold, spend))
+        self.close(id, |hold| decide::settle(hold, spend), |postgres| postgres.settle(id, spend, None))
     }
 
     /// As [`Store::settle`], with a word for how the run ended.
@@ -267,7 +324,8 @@ impl Store {
     /// # Errors
     /// As [`Store::settle`].
     pub fn settle_as(&self, id: &HoldId, spend: &Spend, outcome: &str) -> Result<Settlement, StoreError> {
-        self.close(id, |hold| decide::settle_as(hold, spend, Some(outcome)))
+        let ours = |hold: &Hold| decide::settle_as(hold, spend, Some(outcome));
+        self.close(id, ours, |postgres| postgres.settle(id, spend, Some(outcome)))
     }
 
     /// Gives a hold up without spend: its run forwarded nothing, or a person says so.
@@ -275,7 +333,7 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it was closed otherwise.
     pub fn void(&self, id: &HoldId, reason: &str) -> Result<Settlement, StoreError> {
-        self.close(id, |hold| decide::void(hold, reason))
+        self.close(id, |hold| decide::void(hold, reason), |postgres| postgres.void(id, reason))
     }
 
     /// Charges a hold whose run is known to be gone: what the evidence says, or the whole of it.
@@ -283,7 +341,7 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it was closed otherwise.
     pub fn expire(&self, id: &HoldId, evidence: Option<&Spend>) -> Result<Settlement, StoreError> {
-        self.close(id, |hold| decide::expire(hold, evidence))
+        self.close(id, |hold| decide::expire(hold, evidence), |postgres| postgres.expire(id, evidence))
     }
 
     /// Corrects what a closed hold is charged.
@@ -291,7 +349,8 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used, there is no such hold, or it is still held.
     pub fn adjust(&self, id: &HoldId, spend: &Spend, evidence: &str) -> Result<Settlement, StoreError> {
-        self.close(id, |hold| decide::adjust(hold, spend, evidence))
+        let ours = |hold: &Hold| decide::adjust(hold, spend, evidence);
+        self.close(id, ours, |postgres| postgres.adjust(id, spend, evidence))
     }
 
     /// Puts something on record that is of no hold; `key` says what it is about.
@@ -299,11 +358,14 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used.
     pub fn note(&self, key: &HoldId, note: Note) -> Result<(), StoreError> {
-        self.write(|session| {
-            let draft = Draft { hold: key.clone(), kind: Kind::Note(note.clone()) };
-            let at = session.time();
-            session.commit(vec![draft], at)
-        })
+        match self.rules() {
+            Rules::Ours(store) => store.write(|session| {
+                let draft = Draft { hold: key.clone(), kind: Kind::Note(note.clone()) };
+                let at = session.time();
+                session.commit(vec![draft], at)
+            }),
+            Rules::Theirs(postgres) => postgres.note(key, &note),
+        }
     }
 
     /// Charges every hold whose lease is over, and returns them.
@@ -311,13 +373,16 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be used.
     pub fn sweep(&self) -> Result<Vec<HoldId>, StoreError> {
-        self.write(|session| {
-            let at = session.time();
-            let drafts = decide::sweep(session.book(), session.certain_time())?;
-            let swept = drafts.iter().map(|draft| draft.hold.clone()).collect();
-            session.commit(drafts, at)?;
-            Ok(swept)
-        })
+        match self.rules() {
+            Rules::Ours(store) => store.write(|session| {
+                let at = session.time();
+                let drafts = decide::sweep(session.book(), session.certain_time())?;
+                let swept = drafts.iter().map(|draft| draft.hold.clone()).collect();
+                session.commit(drafts, at)?;
+                Ok(swept)
+            }),
+            Rules::Theirs(postgres) => postgres.sweep(),
+        }
     }
 
     /// The events from an instant on, or all of them, oldest first, as they are read.
@@ -328,6 +393,7 @@ impl Store {
         match self {
             Self::File(file) => file.events(since),
             Self::Git(git) => git.events(since),
+            Self::Postgres(postgres) => Ok(Events::from_database(postgres.lines(since)?)),
         }
     }
 
@@ -340,17 +406,39 @@ impl Store {
         match self {
             Self::File(file) => file.verify(),
             Self::Git(git) => git.verify(),
+            Self::Postgres(postgres) => postgres.verify(),
+        }
+    }
+
+    /// The store, where its book is folded here and whole lines can be put into it.
+    fn folded(&self) -> Result<Folded<'_>, StoreError> {
+        match self.rules() {
+            Rules::Ours(store) => Ok(store),
+            Rules::Theirs(postgres) => Err(postgres.no_import()),
+        }
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        match self {
+            Self::File(file) => Rules::Ours(Folded::File(file)),
+            Self::Git(git) => Rules::Ours(Folded::Git(git)),
+            Self::Postgres(postgres) => Rules::Theirs(postgres),
         }
     }
 
     fn close(
         &self,
         id: &HoldId,
-        decide: impl Fn(&Hold) -> Result<Option<Draft>, Refusal>,
+        ours: impl Fn(&Hold) -> Result<Option<Draft>, Refusal>,
+        theirs: impl FnOnce(&PostgresStore) -> Result<Settlement, StoreError>,
     ) -> Result<Settlement, StoreError> {
-        self.write(|session| {
+        let store = match self.rules() {
+            Rules::Ours(store) => store,
+            Rules::Theirs(postgres) => return theirs(postgres),
+        };
+        store.write(|session| {
             let mut hold = session.find(id)?.ok_or_else(|| Refusal::Unknown(id.clone()))?;
-            let draft = decide(&hold)?;
+            let draft = ours(&hold)?;
             if let Some(draft) = &draft {
                 let discord = |why| Refusal::Nonsense(format!("hold `{id}` {why}"));
                 hold.step(&draft.kind).map_err(discord)?;
@@ -367,7 +455,21 @@ impl Store {
             })
         })
     }
+}
 
+/// Who applies the rules of the ledger: we do, to a book that is read, or the server does, to its tables.
+enum Rules<'a> {
+    Ours(Folded<'a>),
+    Theirs(&'a PostgresStore),
+}
+
+/// A store whose book is folded here.
+enum Folded<'a> {
+    File(&'a FileStore),
+    Git(&'a GitStore),
+}
+
+impl Folded<'_> {
     /// Runs a transaction; a git ledger runs it again for as long as somebody else is faster.
     fn write<T>(&self, work: impl Fn(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match self {

@@ -82,7 +82,7 @@ impl Store {
     /// When a line is not in order, or the ledger has others; what was in order before is there then.
     pub fn import(&self, lines: impl Iterator<Item = io::Result<String>>) -> Result<Imported, ImportError> {
         let (before, seen) =
-            self.read(|session| Ok((session.book().seq(), session.book().hash().clone())))?;
+            self.folded()?.read(|session| Ok((session.book().seq(), session.book().hash().clone())))?;
         let other = ImportError::NotEmpty { events: before };
         let mut audit = Audit::default();
         let mut head = Head::default();
@@ -142,7 +142,7 @@ impl Store {
                 false => Ok(false),
             }
         };
-        match self.write(work)? {
+        match self.folded()?.write(work)? {
             true => Ok(()),
             false => Err(ImportError::Disturbed),
         }

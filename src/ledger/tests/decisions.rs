@@ -89,7 +89,9 @@ fn requests_that_contradict_themselves_are_refused() {
     for (change, expected) in [
         (
             Box::new(|r: &mut Request| r.want = Usd::ZERO) as Box<dyn FnOnce(&mut Request)>,
-            format!("{nonsense} its cap must be above zero, and not below the least that is worth having"),
+            format!(
+                "{nonsense} its cap must be above zero, but for a run without limits that spends no dollars"
+            ),
         ),
         (
             Box::new(|r| r.claim = String::new()),
@@ -226,8 +228,8 @@ fn what_an_older_tollgate_must_not_guess_at_stops_it() {
         ("\"v\":1", "\"v\":2", "the event has format version 2, and this tollgate reads version 1 only"),
         (
             "\"t\":\"void\"",
-            "\"t\":\"extend\"",
-            "the event has the type `extend`, which this tollgate does not know",
+            "\"t\":\"split\"",
+            "the event has the type `split`, which this tollgate does not know",
         ),
     ] {
         let newer = reseal(line.replace(from, to));

@@ -15,6 +15,8 @@ pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) hands: Hands,
     pub(crate) store: Store,
+    /// What the store needs to live.
+    _server: Option<server::Server>,
 }
 
 impl Bench {
@@ -22,7 +24,15 @@ impl Bench {
         let folder = quick_folder();
         let hands = Hands::at(NOON);
         let store = open(&folder.path().join("ledger"), &hands);
-        Self { folder, hands, store }
+        Self { folder, hands, store, _server: None }
+    }
+
+    /// The same in a database; `None` where there is no PostgreSQL.
+    fn postgres() -> Option<Self> {
+        let server = server::Server::quick()?;
+        let hands = Hands::at(NOON);
+        let store = database::store(&server, &hands);
+        Some(Self { folder: quick_folder(), hands, store, _server: Some(server) })
     }
 
     /// The same on a branch of a repository beside it.
@@ -39,7 +49,7 @@ impl Bench {
         let env = [("PATH".into(), path)].into();
         let mut place = GitPlace::new(git, &url, "ledger", Credentials::Own, &env);
         place.scratch = folder.path().to_owned();
-        Self { store: Store::open_git(place, hands.options()), folder, hands }
+        Self { store: Store::open_git(place, hands.options()), folder, hands, _server: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -82,6 +92,13 @@ macro_rules! on_every_store {
             #[test]
             fn on_a_branch() {
                 super::$test(&super::Bench::git());
+            }
+
+            #[test]
+            fn in_a_database() {
+                if let Some(bench) = super::Bench::postgres() {
+                    super::$test(&bench);
+                }
             }
         })*
     };
@@ -177,7 +194,9 @@ fn a_clock_that_goes_back_does_not_turn_the_ledger_back(bench: &Bench) {
     bench.reserve("b", "2", &[]);
     let times: Vec<Timestamp> =
         bench.store.events(None).expect("events").map(|event| event.expect("an event").at).collect();
-    assert_eq!(times, [time(NOON), time("2026-11-23T12:00:00.000000001Z")]);
+    // A database counts microseconds.
+    let tick = if matches!(bench.store, Store::Postgres(_)) { "000001" } else { "000000001" };
+    assert_eq!(times, [time(NOON), time(&format!("2026-11-23T12:00:00.{tick}Z"))]);
 }
 
 fn a_hold_that_nobody_settles_is_charged(bench: &Bench) {

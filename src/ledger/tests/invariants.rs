@@ -142,6 +142,13 @@ impl Fold {
                 }
                 _ => broken("I3", format!("{hold} was adjusted and not closed")),
             },
+            Kind::Extend(body) => match self.holds.get_mut(hold) {
+                Some(folded) if folded.phase == Phase::Held && folded.cap < body.cap => {
+                    folded.cap = body.cap;
+                    Ok(())
+                }
+                _ => broken("I3", format!("{hold} was extended and not held, or to no more than it has")),
+            },
             Kind::Note(_) => Ok(()),
             Kind::Refuse(body) => match self.denies(&body.by, body.least) {
                 true => Ok(()),

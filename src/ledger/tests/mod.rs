@@ -1,6 +1,8 @@
-//! Tests of the ledger: decisions on values, the file store on a disk, and both against a model.
+//! Tests of the ledger: decisions on values, the file store on a disk, and both against a model; and the
+//! tables of a database against files.
 
 mod crashes;
+mod database;
 mod decisions;
 pub(crate) mod faulty;
 mod files;
@@ -9,10 +11,13 @@ mod kills;
 mod machine;
 mod protocol;
 mod records;
+#[path = "../../../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod server;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,23 +28,41 @@ use crate::money::Usd;
 
 /// A clock that tests move.
 #[derive(Clone, Debug)]
-pub(crate) struct Hands(Arc<AtomicI64>);
+pub(crate) struct Hands {
+    seconds: Arc<AtomicI64>,
+    /// A file that shows the same time, for who is no part of this process.
+    file: Arc<OnceLock<PathBuf>>,
+}
 
 impl Hands {
     pub(crate) fn at(text: &str) -> Self {
-        Self(Arc::new(AtomicI64::new(time(text).as_second())))
+        Self { seconds: Arc::new(AtomicI64::new(time(text).as_second())), file: Arc::default() }
     }
 
     pub(crate) fn set(&self, text: &str) {
-        self.0.store(time(text).as_second(), Ordering::SeqCst);
+        self.seconds.store(time(text).as_second(), Ordering::SeqCst);
+        self.show();
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
+        self.seconds.fetch_add(seconds, Ordering::SeqCst);
+        self.show();
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_second(self.0.load(Ordering::SeqCst)).expect("a time")
+        Timestamp::from_second(self.seconds.load(Ordering::SeqCst)).expect("a time")
+    }
+
+    /// Shows the time in a file from now on.
+    pub(crate) fn show_in(&self, file: PathBuf) {
+        self.file.set(file).expect("one file");
+        self.show();
+    }
+
+    fn show(&self) {
+        if let Some(file) = self.file.get() {
+            std::fs::write(file, self.now().as_second().to_string()).expect("a file");
+        }
     }
 
     pub(crate) fn options(&self) -> Options {

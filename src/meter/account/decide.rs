@@ -65,6 +65,39 @@ impl Account {
         }
     }
 
+    /// Lets a request wait that the allowance has room for, and what is held of it on the ledger has not.
+    ///
+    /// Room is asked for as the cap would be: with the next answer and the landing reserve, so that an
+    /// agent that gets no more can still be given its last answer.
+    pub(super) fn within_grant(&mut self, ask: &Ask, decision: Decision) -> Decision {
+        let (Decision::Send { output, note, worst, .. }, Some(granted)) = (decision, self.granted) else {
+            return decision;
+        };
+        let taken = self.settled.usd + self.held.usd;
+        let ahead = match note {
+            Some(Note::LastCall) => Usd::ZERO,
+            Some(Note::Steer) | None => self.ahead(ask, output),
+        };
+        let needed = (taken + worst.usd.max(ahead)).min(self.allowance.usd);
+        if needed <= granted {
+            return decision;
+        }
+        // What is counted asks for less.
+        if ask.input == Input::Sized {
+            return Decision::Count;
+        }
+        self.wanted = self.wanted.max(needed);
+        self.wait()
+    }
+
+    /// What a request leads to: its likely cost and the landing reserve after it.
+    fn ahead(&self, ask: &Ask, output: u64) -> Usd {
+        if !ask.lands() {
+            return ask.worst.at(output).usd + self.landing().unwrap_or_default().usd;
+        }
+        (self.main_last.unwrap_or_else(|| self.likely_input(ask)) + self.landing_after(ask)).usd
+    }
+
     fn wait(&self) -> Decision {
         Decision::Wait(Ticket(self.next))
     }

@@ -15,6 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Allowance, Phase};
+use crate::money::Usd;
 
 pub use amount::{Room, Spend, Worst};
 
@@ -184,6 +185,11 @@ struct InFlight {
 #[derive(Debug)]
 pub struct Account {
     allowance: Allowance,
+    /// How much of the allowance is held on the ledger, where that grows with the run; `None` where all of
+    /// it is. Nothing leaves that does not fit in it.
+    granted: Option<Usd>,
+    /// What would have to be held for those who wait for that; nothing where nobody does.
+    wanted: Usd,
     /// Percent of the allowance at which the agent is told; `None` for never.
     steer_at: Option<u32>,
     /// Whether anything is ever stopped.
@@ -212,6 +218,8 @@ impl Account {
     pub fn new(allowance: Allowance, steer_at: Option<u32>, enforce: bool) -> Self {
         Self {
             allowance,
+            granted: None,
+            wanted: Usd::ZERO,
             steer_at,
             enforce,
             settled: Spend::ZERO,
@@ -240,12 +248,14 @@ impl Account {
             },
             other => other,
         };
+        let decision = self.within_grant(&ask, decision);
         self.carry_out(ask, decision, true)
     }
 
     /// Takes somebody out of the queue who does not wait any longer.
     pub fn leave(&mut self, ticket: Ticket) -> Woken {
         self.queue.retain(|(waiting, _)| *waiting != ticket);
+        self.wanted = Usd::ZERO;
         self.wake()
     }
 
@@ -287,6 +297,28 @@ impl Account {
             self.phase = Phase::Open;
         }
         self.wake()
+    }
+
+    /// So much of the allowance is held on the ledger, and more may come: what does not fit in it waits,
+    /// and [`Account::wanted`] says for what.
+    pub fn grant(&mut self, usd: Usd) -> Woken {
+        self.granted = (usd < self.allowance.usd).then_some(usd);
+        self.wanted = Usd::ZERO;
+        self.wake()
+    }
+
+    /// No more is ever held on the ledger than is now: that is the allowance from here on, and the run
+    /// lands in it.
+    pub fn land(&mut self) -> Woken {
+        self.allowance.usd = self.granted.take().unwrap_or(self.allowance.usd);
+        self.wanted = Usd::ZERO;
+        self.wake()
+    }
+
+    /// What would have to be held on the ledger for those who wait for it; nothing where nobody does.
+    #[must_use]
+    pub fn wanted(&self) -> Usd {
+        self.wanted
     }
 
     /// Lets nothing leave any more. What is in flight goes on.
@@ -351,6 +383,7 @@ impl Account {
         let mut woken = Woken::new();
         while let Some((ticket, ask)) = self.queue.front().copied() {
             let decision = self.decide(&ask);
+            let decision = self.within_grant(&ask, decision);
             if matches!(decision, Decision::Wait(_)) {
                 break;
             }

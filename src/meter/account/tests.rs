@@ -402,3 +402,100 @@ proptest! {
         prop_assert!(run.account.settled().usd <= run.account.allowance().usd);
     }
 }
+
+fn dollars(text: &str) -> Usd {
+    text.parse().expect(text)
+}
+
+#[test]
+fn what_is_not_held_on_the_ledger_waits_for_it() {
+    let mut account = account("1");
+    account.grant(dollars("0.02"));
+    sent(account.admit(ask(1_000, 2_000)));
+    let sized = Ask { input: Input::Sized, ..ask(1_000, 2_000) };
+    assert_eq!(account.admit(sized), Decision::Count, "a bound by size would hold too much");
+    let Decision::Wait(ticket) = account.admit(ask(1_000, 2_000)) else { panic!("waits") };
+    // In flight 0.011; the request and the landing reserve after it 0.0120625.
+    assert_eq!(account.wanted(), dollars("0.0230625"));
+    let woken = account.grant(dollars("0.0230624"));
+    assert_eq!((woken.len(), account.wanted()), (0, dollars("0.0230625")), "not a moment before");
+    let woken = account.grant(dollars("0.0230625"));
+    assert!(matches!(woken[..], [(who, Decision::Send { note: None, .. })] if who == ticket), "{woken:?}");
+    assert_eq!(account.wanted(), Usd::ZERO);
+}
+
+#[test]
+fn who_gets_no_more_lands_in_what_is_held() {
+    let mut account = account("1");
+    account.grant(dollars("0.02"));
+    let (first, ..) = sent(account.admit(ask(1_000, 2_000)));
+    account.close(first, answered(1_000, 1_500));
+    assert!(matches!(account.admit(ask(1_000, 2_000)), Decision::Wait(_)));
+    let woken = account.land();
+    let [(_, Decision::Send { id, note: Some(Note::LastCall), .. })] = woken[..] else { panic!("{woken:?}") };
+    account.close(id, answered(1_000, 1_500));
+    assert_eq!(account.admit(ask(1_000, 2_000)), Decision::Stop(Reason::Dollars));
+    assert_eq!(account.allowance().usd, dollars("0.02"));
+    assert!(account.settled().usd <= dollars("0.02"));
+}
+
+#[test]
+fn a_whole_grant_changes_nothing() {
+    let mut account = account("0.05");
+    account.grant(dollars("0.05"));
+    sent(account.admit(ask(1_000, 2_000)));
+    assert_eq!(account.land(), []);
+    assert_eq!(account.allowance().usd, dollars("0.05"));
+}
+
+proptest! {
+    #[test]
+    fn nothing_leaves_that_is_not_held(
+        first in 1_u32..100,
+        steps in prop::collection::vec((1_u64..20_000, 1_u64..8_000, 0_u64..8_000, 0_u32..4, 1_u32..60), 1..60),
+    ) {
+        let cents = |count: u32| Usd::from_pico(i128::from(count) * 1_000_000_000);
+        let mut account = account("0.2");
+        let (mut granted, mut landed) = (cents(first), false);
+        account.grant(granted);
+        let mut open = Vec::new();
+        for (input, output, answer, what, more) in steps {
+            let mut woken = Vec::new();
+            match what {
+                0 => granted = granted.max(account.wanted()),
+                1 if !landed => {
+                    granted += cents(more);
+                    woken = account.grant(granted);
+                }
+                2 if more > 50 => {
+                    landed = true;
+                    woken = account.land();
+                }
+                _ => {
+                    let decision = account.admit(ask(input, output));
+                    woken.push((Ticket(0), decision));
+                }
+            }
+            if what == 0 && !landed {
+                woken = account.grant(granted);
+            }
+            for (_, decision) in woken {
+                if let Decision::Send { id, output, .. } = decision {
+                    open.push((id, input.min(20_000), output));
+                }
+            }
+            let most = granted.min(dollars("0.2"));
+            prop_assert!(account.settled().usd + account.held().usd <= most);
+            if open.len() > 3 {
+                let (id, _, output) = open.remove(0);
+                let spend = Spend { usd: Usd::from_pico(1), fresh: 0 };
+                let outcome = Outcome::Answered { spend, output: answer.min(output) };
+                let closed = account.close(id, outcome);
+                open.extend(closed.woken.into_iter().filter_map(|(_, decision)| match decision {
+                    Decision::Send { id, output, .. } => Some((id, 0, output)),
+                    _ => None,
+                }));
+            }
+        }
+    }
+}

@@ -165,7 +165,17 @@ impl Left {
         let took = Duration::try_from(took).unwrap_or_default();
         Ok((
             folder,
-            Spent { agent, count, capped, words, took, work: None, voice: None, earlier: Vec::new() },
+            Spent {
+                agent,
+                count,
+                capped,
+                words,
+                took,
+                work: None,
+                voice: None,
+                grown: None,
+                earlier: Vec::new(),
+            },
         ))
     }
 

@@ -116,6 +116,12 @@ impl Runs {
                 return None;
             }
             Kind::Refuse(refuse) => return Some(Passed::Refused(at, Box::new(refuse))),
+            Kind::Extend(extend) => {
+                if let Some(run) = self.live.get_mut(&hold) {
+                    run.cap = extend.cap;
+                }
+                return None;
+            }
             Kind::Note(_) => return None,
             Kind::Adjust(adjust) => {
                 self.correct(hold, adjust.spend);
