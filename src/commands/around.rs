@@ -4,30 +4,18 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::cli::Shell;
-use crate::commands::meter::UpstreamArg;
-use crate::commands::run::parse_task;
+use crate::commands::run::Premise;
 use crate::exit::Failure;
 use crate::pipeline::{self, Finish, Outcome, Request};
-use crate::task::Task;
 
 /// Begin a run around somebody else's step: reserve, and leave the meter running.
 #[derive(Debug, clap::Args)]
 pub struct StartArgs {
-    /// What the agent is to do, instead of what the classifier says: implementation, review or docs
-    #[arg(long, value_name = "TASK", value_parser = parse_task)]
-    task: Option<Task>,
+    #[command(flatten)]
+    premise: Premise,
     /// Use the embedded provider: no key, no network, nothing is posted
     #[arg(long)]
     simulate: bool,
-    /// The budget file, instead of .github/tollgate.yml
-    #[arg(long, value_name = "FILE")]
-    budget_file: Option<PathBuf>,
-    /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
-    #[arg(long, value_name = "FILE")]
-    event: Option<PathBuf>,
-    /// Where requests go, instead of the provider: anthropic=https://host, openai=… or gemini=…
-    #[arg(long, value_name = "API=URL")]
-    upstream: Vec<UpstreamArg>,
     /// Where to write the summary as JSON when nothing is begun
     #[arg(long, value_name = "FILE")]
     summary_json: Option<PathBuf>,
@@ -67,28 +55,16 @@ pub struct FinishArgs {
 /// # Errors
 /// What a person can mend is a [`Failure`] with its exit code; anything else is tollgate's own failure.
 pub async fn start(args: StartArgs, shell: &mut Shell) -> anyhow::Result<u8> {
-    if args.simulate && !args.upstream.is_empty() {
+    if args.simulate && args.premise.names_provider() {
         let message = "`--simulate` brings its own provider: leave out `--upstream`, or `--simulate`";
         return Err(Failure::usage(message).into());
     }
-    let request = Request {
-        task: args.task,
-        simulate: args.simulate,
-        budget_file: args.budget_file,
-        event: args.event,
-        upstreams: args
-            .upstream
-            .into_iter()
-            .map(|UpstreamArg(vendor, upstream)| (vendor, upstream))
-            .collect(),
-        summary_json: args.summary_json,
-        around: true,
-        command: Vec::new(),
-    };
+    let StartArgs { premise, simulate, summary_json, export_env, format } = args;
+    let request = Request { simulate, summary_json, around: true, ..premise.into_request() };
     // Standard output is for the next step: a report is for people here.
     let mut out = std::mem::replace(&mut shell.out, Box::new(io::stderr()));
-    let started = pipeline::start(request, args.export_env, shell).await?;
-    match args.format {
+    let started = pipeline::start(request, export_env, shell).await?;
+    match format {
         // A runner's log is no place for a token, not even one that it hides.
         Format::Text if shell.var("GITHUB_OUTPUT").is_some() => {}
         Format::Text => {

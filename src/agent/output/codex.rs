@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::transcript::{failure, first_line};
+use super::transcript::{Said, first_line};
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
@@ -73,8 +73,7 @@ struct Change {
 /// What was heard so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transcript {
-    last_text: Option<String>,
-    error: Option<String>,
+    said: Said,
 }
 
 impl Transcript {
@@ -85,12 +84,7 @@ impl Transcript {
         match serde_json::from_str(line) {
             Ok(Event::Started { item }) => started(&item, show),
             Ok(Event::Completed { item }) => self.completed(item, show),
-            Ok(Event::Failed { error } | Event::Error(error)) => {
-                if self.error.as_deref() != Some(&error.message) {
-                    show(&failure(&error.message));
-                }
-                self.error = Some(error.message);
-            }
+            Ok(Event::Failed { error } | Event::Error(error)) => self.said.fail(error.message, show),
             Ok(Event::Other) => {}
             Err(_) => show(line),
         }
@@ -98,10 +92,7 @@ impl Transcript {
 
     fn completed(&mut self, item: Item, show: &mut dyn FnMut(&str)) {
         match item {
-            Item::AgentMessage { text } if !text.trim().is_empty() => {
-                show(&text);
-                self.last_text = Some(text);
-            }
+            Item::AgentMessage { text } => self.said.text(text, show),
             Item::CommandExecution { exit_code: Some(code), aggregated_output, .. } if code != 0 => {
                 show(&format!("  ✗ exit code {code}: {}", first_line(&aggregated_output)));
             }
@@ -114,7 +105,7 @@ impl Transcript {
     }
 
     pub(super) fn into_said(self) -> (String, Option<String>) {
-        (self.last_text.unwrap_or_default(), self.error)
+        self.said.into_parts()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::transcript::{failure, first_line, shown_input};
+use super::transcript::{Said, first_line, shown_input};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -63,8 +63,7 @@ struct Failure {
 pub(super) struct Transcript {
     /// Pieces of what is being said.
     saying: String,
-    last_text: Option<String>,
-    error: Option<String>,
+    said: Said,
 }
 
 impl Transcript {
@@ -94,12 +93,10 @@ impl Transcript {
             Ok(Event::Error { severity, message }) if severity != "error" => {
                 show(&format!("✗ {}", first_line(&message)));
             }
-            Ok(Event::Error { message, .. }) => self.fail(message, show),
+            Ok(Event::Error { message, .. }) => self.said.fail(message, show),
             Ok(Event::Result { status, error }) if status == "error" => {
-                self.fail(
-                    error.map_or_else(|| "no reason was given".to_owned(), |error| error.message),
-                    show,
-                );
+                let reason = error.map_or_else(|| "no reason was given".to_owned(), |error| error.message);
+                self.said.fail(reason, show);
             }
             Ok(Event::Message { .. } | Event::ToolResult { .. } | Event::Result { .. } | Event::Other) => {}
             Err(_) => show(line),
@@ -108,22 +105,11 @@ impl Transcript {
 
     /// What was being said is whole.
     pub(super) fn end(&mut self, show: &mut dyn FnMut(&str)) {
-        let text = std::mem::take(&mut self.saying);
-        if !text.trim().is_empty() {
-            show(&text);
-            self.last_text = Some(text);
-        }
-    }
-
-    fn fail(&mut self, message: String, show: &mut dyn FnMut(&str)) {
-        if self.error.as_deref() != Some(&message) {
-            show(&failure(&message));
-        }
-        self.error = Some(message);
+        self.said.text(std::mem::take(&mut self.saying), show);
     }
 
     pub(super) fn into_said(self) -> (String, Option<String>) {
-        (self.last_text.unwrap_or_default(), self.error)
+        self.said.into_parts()
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::transcript::{failure, first_line, shown_input};
+use super::transcript::{Said, first_line, shown_input};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -49,8 +49,7 @@ struct ToolState {
 /// What was heard so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transcript {
-    last_text: Option<String>,
-    error: Option<String>,
+    said: Said,
 }
 
 impl Transcript {
@@ -59,10 +58,7 @@ impl Transcript {
             return;
         }
         match serde_json::from_str(line) {
-            Ok(Event::Text { part }) if !part.text.trim().is_empty() => {
-                show(&part.text);
-                self.last_text = Some(part.text);
-            }
+            Ok(Event::Text { part }) => self.said.text(part.text, show),
             Ok(Event::ToolUse { part }) => {
                 show(&format!("→ {}{}", first_line(&part.tool), shown_input(&part.state.input)));
                 if let Some(error) = &part.state.error {
@@ -71,17 +67,15 @@ impl Transcript {
             }
             Ok(Event::Error { error }) => {
                 let message = error["data"]["message"].as_str().or(error["name"].as_str());
-                let message = message.unwrap_or("no reason was given").to_owned();
-                show(&failure(&message));
-                self.error = Some(message);
+                self.said.fail(message.unwrap_or("no reason was given").to_owned(), show);
             }
-            Ok(Event::Text { .. } | Event::Other) => {}
+            Ok(Event::Other) => {}
             Err(_) => show(line),
         }
     }
 
     pub(super) fn into_said(self) -> (String, Option<String>) {
-        (self.last_text.unwrap_or_default(), self.error)
+        self.said.into_parts()
     }
 }
 

@@ -63,6 +63,36 @@ impl Transcript {
     }
 }
 
+/// What an agent has said so far: its last words, and the error that ended it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    text: Option<String>,
+    error: Option<String>,
+}
+
+impl Said {
+    /// A whole text of the model's; one without a word is none.
+    pub(super) fn text(&mut self, text: String, show: &mut dyn FnMut(&str)) {
+        if !text.trim().is_empty() {
+            show(&text);
+            self.text = Some(text);
+        }
+    }
+
+    /// An error that ends the run. Agents tell the same one twice; it is shown once.
+    pub(super) fn fail(&mut self, message: String, show: &mut dyn FnMut(&str)) {
+        if self.error.as_deref() != Some(&message) {
+            show(&failure(&message));
+        }
+        self.error = Some(message);
+    }
+
+    /// The last words, and the error.
+    pub(super) fn into_parts(self) -> (String, Option<String>) {
+        (self.text.unwrap_or_default(), self.error)
+    }
+}
+
 /// The one field of a tool's input that says most, on one line.
 pub(super) fn shown_input(input: &serde_json::Value) -> String {
     let fields = [
