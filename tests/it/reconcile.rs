@@ -1,7 +1,7 @@
 //! `tollgate reconcile` against doubles of the two billing APIs, which keep the bill, hand it out in pages,
 //! fail when they are told to, and hold every request against what the vendors have published.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -31,6 +31,8 @@ enum Vendor {
 struct State {
     /// Per day the rows: a model or a line item, a workspace or project, and the amount as the vendor writes it.
     days: BTreeMap<Date, Vec<(String, String, String)>>,
+    /// Days that have no bucket at all.
+    missing: BTreeSet<Date>,
     /// Days of a page.
     page_days: usize,
     /// Statuses of the next answers, before anything else.
@@ -64,6 +66,11 @@ impl Double {
     fn bill(&self, day: &str, name: &str, part: &str, amount: &str) -> &Self {
         let row = (name.to_owned(), part.to_owned(), amount.to_owned());
         self.state.lock().expect("alive").days.entry(day.parse().expect(day)).or_default().push(row);
+        self
+    }
+
+    fn miss(&self, day: &str) -> &Self {
+        self.state.lock().expect("alive").missing.insert(day.parse().expect(day));
         self
     }
 
@@ -177,6 +184,7 @@ fn page(vendor: Vendor, lines: &[String], state: &mut State) -> (u16, Value) {
     let project = value("project_ids");
     let data: Vec<Value> = days[from..to]
         .iter()
+        .filter(|date| !state.missing.contains(date))
         .map(|date| {
             let rows = state.days.get(date).into_iter().flatten();
             let rows = rows.filter(|(_, part, _)| project.is_none_or(|project| part == project));
@@ -249,11 +257,24 @@ fn charged(folder: &Path, hold: &str) -> Usd {
 }
 
 fn reconcile(ledger: &Path, double: &Double, words: &[&str]) -> Run {
+    reconcile_with(ledger, &[double], words)
+}
+
+fn reconcile_with(ledger: &Path, doubles: &[&Double], words: &[&str]) -> Run {
     let mut tollgate = Tollgate::new();
-    let variable =
-        if double.vendor == Vendor::Anthropic { "ANTHROPIC_ADMIN_KEY" } else { "OPENAI_ADMIN_KEY" };
-    tollgate.env(variable, KEY).args(["reconcile", "--upstream", &double.upstream(), "--ledger"]);
-    tollgate.args([ledger.as_os_str()]).args(words).run()
+    tollgate.args(["reconcile"]);
+    for double in doubles {
+        let variable =
+            if double.vendor == Vendor::Anthropic { "ANTHROPIC_ADMIN_KEY" } else { "OPENAI_ADMIN_KEY" };
+        tollgate.env(variable, KEY).args(["--upstream", &double.upstream()]);
+    }
+    tollgate.args(["--ledger".as_ref(), ledger.as_os_str()]).args(words).run()
+}
+
+/// The lines about holds that were charged without evidence.
+fn judged(run: &Run) -> Vec<&str> {
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    run.stdout.lines().filter(|line| line.contains("correct")).collect()
 }
 
 #[test]
@@ -270,8 +291,6 @@ fn anthropics_bill_is_compared_and_the_unproven_is_corrected_to_what_it_leaves()
             // The bill of this day lacks what is proven, so nothing can be said of what is not.
             ("2025-11-22T10:00:00Z", "e", "claude-sonnet-5-5", Some("0.75")),
             ("2025-11-22T11:00:00Z", "f", "claude-sonnet-5-5", None),
-            // Somebody else's.
-            ("2025-11-22T12:00:00Z", "g", "gpt-5.6-sol", None),
         ],
     );
     let double = Double::start(Vendor::Anthropic, 2);
@@ -295,6 +314,7 @@ fn anthropics_bill_is_compared_and_the_unproven_is_corrected_to_what_it_leaves()
      2025-11-21  claude-sonnet-5-5   $0.75   $2.50     $2.00      -$1.75
      2025-11-22  claude-sonnet-5-5   $0.10   $2.75     $2.00      -$2.65
     can be corrected with --record: d, charged $2.00, cost $0.26 at most: the bill of anthropic for 2025-11-21 is $0.7625 at most, and $0.5 of it is proven
+    not corrected: f, charged $2.00: the bill of anthropic for 2025-11-22 is $0.1, which lacks the $0.75 that is proven
     ");
     assert_eq!(charged(folder.path(), "d"), usd("2"), "nothing is changed without being asked for");
 
@@ -307,22 +327,98 @@ fn anthropics_bill_is_compared_and_the_unproven_is_corrected_to_what_it_leaves()
     // The bill, and the cent that its rounding may hide, less what is proven.
     assert_eq!(charged(folder.path(), "d"), usd("0.2625"));
     assert_eq!(charged(folder.path(), "f"), usd("2"));
-    assert_eq!(charged(folder.path(), "g"), usd("2"));
 
     let again = reconcile(folder.path(), &double, &[&words[..], &["--record", "--format", "json"]].concat());
     let json: Value = serde_json::from_str(&again.stdout).expect("JSON");
     assert_eq!(
         json["recorded"],
-        json!({ "days": 1, "corrections": 0 }),
-        "the day that was corrected is another now"
+        json!({ "days": 0, "corrections": 0 }),
+        "the day that was corrected is on record as it is now"
     );
-    let last = reconcile(folder.path(), &double, &[&words[..], &["--record", "--format", "json"]].concat());
-    let json: Value = serde_json::from_str(&last.stdout).expect("JSON");
-    assert_eq!(json["recorded"], json!({ "days": 0, "corrections": 0 }));
     let store = Store::open(folder.path(), Options::default()).expect("a ledger");
     assert_eq!(store.verify().expect("in order").head, Ok(()));
     let balance = store.balances(&[budget(100_000)]).expect("a balance").remove(0);
-    assert_eq!(balance.settled, usd("6.8875"), "the correction counts, the bills do not");
+    assert_eq!(balance.settled, usd("4.8875"), "the correction counts, the bills do not");
+}
+
+#[test]
+fn nothing_is_lowered_on_the_word_of_a_bill_that_may_be_anothers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(
+        folder.path(),
+        &[
+            ("2025-11-20T10:00:00Z", "a", "claude-sonnet-5-5", Some("0.5")),
+            // Nothing of the ledger's is proven on this day, and the bill says that nothing was spent.
+            ("2025-11-21T11:00:00Z", "b", "claude-sonnet-5-5", None),
+            // The bill has nothing of this day, not even that there was nothing.
+            ("2025-11-22T10:00:00Z", "c", "claude-sonnet-5-5", Some("0.005")),
+            ("2025-11-22T11:00:00Z", "d", "claude-sonnet-5-5", None),
+            // What is proven would vanish in the rounding of a bill of nothing.
+            ("2025-11-23T10:00:00Z", "e", "claude-sonnet-5-5", Some("0.005")),
+            ("2025-11-23T11:00:00Z", "f", "claude-sonnet-5-5", None),
+            ("2025-11-24T10:00:00Z", "g", "claude-sonnet-5-5", Some("0.5")),
+            ("2025-11-24T11:00:00Z", "h", "claude-sonnet-5-5", None),
+        ],
+    );
+    let double = Double::start(Vendor::Anthropic, 31);
+    double.bill("2025-11-20", "claude-sonnet-5-5", "w1", "50").miss("2025-11-22");
+    double.bill("2025-11-24", "claude-sonnet-5-5", "w1", "300");
+    let run =
+        reconcile(folder.path(), &double, &["--since", "2025-11-20", "--until", "2025-11-24", "--record"]);
+    assert_eq!(
+        judged(&run),
+        [
+            "not corrected: b, charged $2.00: nothing on the ledger is proven for 2025-11-21, so that the bill of \
+             anthropic may be of another account",
+            "not corrected: d, charged $2.00: anthropic returned no bill for 2025-11-22",
+            "not corrected: f, charged $2.00: the bill of anthropic for 2025-11-23 is $0, which lacks the $0.005 that \
+             is proven",
+            "not corrected: h, charged $2.00: the bill of anthropic for 2025-11-24 is $3.01 at most, and $0.5 of it is \
+             proven, which leaves room for all of it",
+            "recorded 5 days, corrected 0 holds",
+        ]
+    );
+    for hold in ["b", "d", "f", "h"] {
+        assert_eq!(charged(folder.path(), hold), usd("2"), "{hold}");
+    }
+}
+
+#[test]
+fn a_hold_is_lowered_only_when_all_bills_that_it_can_be_on_were_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(
+        folder.path(),
+        &[
+            ("2025-11-20T10:00:00Z", "a", "claude-sonnet-5-5", Some("0.5")),
+            ("2025-11-20T11:00:00Z", "b", "claude-sonnet-5-5", None),
+            ("2025-11-20T12:00:00Z", "c", "gpt-5.6-sol", Some("0.25")),
+        ],
+    );
+    let anthropic = Double::start(Vendor::Anthropic, 31);
+    anthropic.bill("2025-11-20", "claude-sonnet-5-5", "w1", "60");
+    let openai = Double::start(Vendor::Openai, 31);
+    openai.bill("2025-11-20", "gpt-5.6-sol, output", "p1", "0.75");
+    let words = ["--since", "2025-11-20", "--until", "2025-11-20", "--record"];
+    let one = reconcile(folder.path(), &anthropic, &words);
+    assert_eq!(
+        judged(&one),
+        [
+            "not corrected: b, charged $2.00: the ledger has spend of openai on these days as well, whose bill was not \
+             read",
+            "recorded 1 days, corrected 0 holds",
+        ]
+    );
+    assert_eq!(charged(folder.path(), "b"), usd("2"));
+    let both = reconcile_with(folder.path(), &[&anthropic, &openai], &words);
+    assert_eq!(
+        judged(&both),
+        [
+            "corrected: b, charged $2.00, cost $0.62 at most: the bill of anthropic for 2025-11-20 is $0.61 at most, and \
+             $0.5 of it is proven; the bill of openai for 2025-11-20 is $0.76 at most, and $0.25 of it is proven",
+            "recorded 2 days, corrected 1 holds",
+        ]
+    );
+    assert_eq!(charged(folder.path(), "b"), usd("0.62"));
 }
 
 #[test]

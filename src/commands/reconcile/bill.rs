@@ -31,7 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long a page may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a provider charged, by day and by model; the model is empty for what is no model's.
+/// What a provider charged, by day and by model; the model is empty for what is no model's. A day without
+/// models is one that the provider has returned, and charged nothing for.
 pub(super) type Billed = BTreeMap<Date, BTreeMap<String, Usd>>;
 
 /// Why there is no bill.
@@ -212,6 +213,7 @@ impl Source<'_> {
         let page: Page<AnthropicBucket> = self.parse(text)?;
         for bucket in page.data {
             let day = TimeZone::UTC.to_datetime(bucket.starting_at).date();
+            billed.entry(day).or_default();
             for row in bucket.results {
                 if self.part.is_some() && row.workspace_id.as_deref() != self.part {
                     continue;
@@ -231,6 +233,7 @@ impl Source<'_> {
             let start =
                 Timestamp::from_second(bucket.start_time).map_err(|error| self.wrong(error.to_string()))?;
             let day = TimeZone::UTC.to_datetime(start).date();
+            billed.entry(day).or_default();
             for row in bucket.results {
                 self.check_currency(row.amount.currency)?;
                 let text = row.amount.value.get().trim_matches('"');

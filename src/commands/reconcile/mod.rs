@@ -23,6 +23,7 @@ use crate::cli::Shell;
 use crate::exit::{self, Failure};
 use crate::id::HoldId;
 use crate::ledger::event::{Bill, Kind, Note};
+use crate::ledger::hold::{Hold, Phase};
 use crate::ledger::store::Store;
 use crate::money::Usd;
 use crate::pipeline::place::{self, Place};
@@ -30,8 +31,8 @@ use crate::pipeline::{books, inputs};
 use crate::price;
 use crate::report::defuse;
 use crate::report::spend::runs::{Passed, Runs};
-use bill::{BillError, Source};
-use compare::{Comparison, Correction};
+use bill::{BillError, Billed, Source};
+use compare::{Comparison, Correction, Kept};
 
 /// Days that are compared at most.
 const DAYS_MAX: i32 = 366;
@@ -130,11 +131,18 @@ impl Provider {
     }
 }
 
-/// One provider's comparison, and what is to be done about it.
+/// What was found: each provider's comparison, and what is to be done about the holds without evidence.
 struct Found {
-    provider: Provider,
     comparison: Comparison,
     corrections: Vec<Correction>,
+    kept: Vec<Kept>,
+}
+
+/// What was put on record.
+#[derive(Clone, Copy)]
+struct Recorded {
+    days: usize,
+    corrections: usize,
 }
 
 /// Runs the command; returns the exit code.
@@ -155,32 +163,54 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
         other => other.open_existing(false),
     }
     .map_err(books::unavailable)?;
-    let (first, end) = days(&args, store.now())?;
-    let mut all = Vec::new();
-    for provider in providers(&args, shell)? {
-        let key = shell.var(provider.variable()).ok_or_else(|| no_key(provider))?;
-        let base = address(&args, provider)?;
-        let source = Source { provider, base, key, part: args.workspace.as_deref() };
-        let mut billed = source.read(first, end).await.map_err(|error| match error {
-            BillError::Key { .. } => anyhow::Error::from(Failure::usage(error.to_string())),
-            error => error.into(),
-        })?;
-        let mut date = first;
-        while date < end {
-            billed.entry(date).or_default();
-            date = date.saturating_add(1.day());
-        }
-        let mut comparison = Comparison::with(&billed, store.now());
-        each_run(&store, first, |run| comparison.take(run, provider))?;
-        let corrections = comparison.corrections(provider);
-        all.push(Found { provider, comparison, corrections });
-    }
-    let recorded = if args.record { Some(record(&store, first, &all)?) } else { None };
+    let span = days(&args, store.now())?;
+    // All bills first: what a hold can have cost may need more than one of them.
+    let bills = read_bills(&args, shell, span).await?;
+    let mut all = compare(&store, &bills, span)?;
+    let recorded = if args.record { Some(record(&store, &bills, span, &mut all)?) } else { None };
     match args.format {
         Format::Table => print_tables(&all, recorded, &mut shell.out)?,
         Format::Json => writeln!(shell.out, "{:#}", as_json(&all, recorded))?,
     }
     Ok(exit::PASS)
+}
+
+async fn read_bills(
+    args: &Args,
+    shell: &Shell,
+    (first, end): (Date, Date),
+) -> anyhow::Result<Vec<(Provider, Billed)>> {
+    let mut bills = Vec::new();
+    for provider in providers(args, shell)? {
+        let key = shell.var(provider.variable()).ok_or_else(|| no_key(provider))?;
+        let base = address(args, provider)?;
+        let source = Source { provider, base, key, part: args.workspace.as_deref() };
+        let billed = source.read(first, end).await.map_err(|error| match error {
+            BillError::Key { .. } => anyhow::Error::from(Failure::usage(error.to_string())),
+            error => error.into(),
+        })?;
+        bills.push((provider, billed));
+    }
+    Ok(bills)
+}
+
+/// The bills against the ledger as it stands.
+fn compare(store: &Store, bills: &[(Provider, Billed)], span: (Date, Date)) -> anyhow::Result<Vec<Found>> {
+    let now = store.now();
+    let with = |(provider, billed): &(Provider, Billed)| Comparison::with(*provider, billed, span, now);
+    let mut all: Vec<Comparison> = bills.iter().map(with).collect();
+    each_run(store, span.0, |run| all.iter_mut().for_each(|comparison| comparison.take(run)))?;
+    let found = |comparison: &Comparison| {
+        let mut found = Found { comparison: comparison.clone(), corrections: Vec::new(), kept: Vec::new() };
+        for judged in comparison.judge(&all) {
+            match judged {
+                Ok(correction) => found.corrections.push(correction),
+                Err(kept) => found.kept.push(kept),
+            }
+        }
+        found
+    };
+    Ok(all.iter().map(found).collect())
 }
 
 /// The first day, and the one after the last.
@@ -262,37 +292,70 @@ fn each_run(
     Ok(())
 }
 
-/// Puts complete days on record unless they are there already, and corrects what can be corrected. Returns how
-/// many days and how many holds.
-fn record(store: &Store, first: Date, all: &[Found]) -> anyhow::Result<(usize, usize)> {
+/// Corrects what can be corrected, and then puts complete days on record, as they are after that, unless they
+/// are there already. A correction that cannot be made after all is one that is kept.
+fn record(
+    store: &Store,
+    bills: &[(Provider, Billed)],
+    span: (Date, Date),
+    all: &mut [Found],
+) -> anyhow::Result<Recorded> {
+    let mut corrections = 0;
+    for Found { corrections: found, kept, .. } in all.iter_mut() {
+        for correction in std::mem::take(found) {
+            if correct(store, &correction)? {
+                corrections += 1;
+                found.push(correction);
+            } else {
+                let (hold, charged) = (correction.hold, correction.charged.usd);
+                let why = "somebody else has corrected it meanwhile".to_owned();
+                kept.push(Kept { hold, charged, why });
+            }
+        }
+    }
+    let mut there = recorded_bills(store, span.0)?;
+    let mut days = 0;
+    for Found { comparison, .. } in compare(store, bills, span)? {
+        for bill in comparison.bills() {
+            let key = HoldId::from_text(&format!("bill/{}/{}", bill.provider, bill.day));
+            if there.get(&key) != Some(&bill) {
+                store.note(&key, Note::Bill(bill.clone())).map_err(books::unavailable)?;
+                there.insert(key, bill);
+                days += 1;
+            }
+        }
+    }
+    Ok(Recorded { days, corrections })
+}
+
+/// Makes a correction, if the hold is still what it was found to be: its run may have settled late, or a
+/// person may have corrected it, while the bills were read.
+fn correct(store: &Store, correction: &Correction) -> anyhow::Result<bool> {
+    let Correction { hold: id, charged, evidence, .. } = correction;
+    let hold = store.hold(id).map_err(books::unavailable)?;
+    let same = |hold: Hold| hold.phase == Phase::Expired && !hold.adjusted && hold.spend == *charged;
+    if !hold.is_some_and(same) {
+        return Ok(false);
+    }
+    store.adjust(id, &correction.spend(), evidence).map_err(books::unavailable)?;
+    Ok(true)
+}
+
+/// The bills that are on record, the last one of each day.
+fn recorded_bills(store: &Store, first: Date) -> anyhow::Result<BTreeMap<HoldId, Bill>> {
     let since = TimeZone::UTC.to_timestamp(first.at(0, 0, 0, 0)).ok();
-    let mut there: BTreeMap<HoldId, Bill> = BTreeMap::new();
+    let mut there = BTreeMap::new();
     for event in store.events(since).map_err(books::unavailable)? {
         let event = event.map_err(books::unavailable)?;
         if let Kind::Note(Note::Bill(bill)) = event.kind {
             there.insert(event.hold, bill);
         }
     }
-    let (mut days, mut holds) = (0, 0);
-    for Found { provider, comparison, corrections } in all {
-        for bill in comparison.bills(*provider) {
-            let key = HoldId::from_text(&format!("bill/{}/{}", bill.provider, bill.day));
-            if there.get(&key) != Some(&bill) {
-                store.note(&key, Note::Bill(bill)).map_err(books::unavailable)?;
-                days += 1;
-            }
-        }
-        for correction in corrections {
-            let done = store.adjust(&correction.hold, &correction.spend(), &correction.evidence);
-            done.map_err(books::unavailable)?;
-            holds += 1;
-        }
-    }
-    Ok((days, holds))
+    Ok(there)
 }
 
-fn print_tables(all: &[Found], recorded: Option<(usize, usize)>, out: &mut dyn Write) -> anyhow::Result<()> {
-    for Found { provider, comparison, corrections } in all {
+fn print_tables(all: &[Found], recorded: Option<Recorded>, out: &mut dyn Write) -> anyhow::Result<()> {
+    for Found { comparison, corrections, kept } in all {
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(vec!["day", "model", "billed", "ledger", "unproven", "difference"]);
@@ -319,20 +382,23 @@ fn print_tables(all: &[Found], recorded: Option<(usize, usize)>, out: &mut dyn W
                 table.add_row(vec![date.to_string(), "(the bill may still grow)".to_owned()]);
             }
         }
-        writeln!(out, "{}", provider.name())?;
+        writeln!(out, "{}", comparison.provider.name())?;
         table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))?;
         for Correction { hold, charged, at_most, evidence } in corrections {
             let what = if recorded.is_some() { "corrected" } else { "can be corrected with --record" };
             writeln!(
                 out,
                 "{what}: {hold}, charged {}, cost {} at most: {evidence}",
-                charged.shown(),
+                charged.usd.shown(),
                 at_most.shown()
             )?;
         }
+        for Kept { hold, charged, why } in kept {
+            writeln!(out, "not corrected: {hold}, charged {}: {why}", charged.shown())?;
+        }
     }
-    if let Some((days, holds)) = recorded {
-        writeln!(out, "recorded {days} days, corrected {holds} holds")?;
+    if let Some(Recorded { days, corrections }) = recorded {
+        writeln!(out, "recorded {days} days, corrected {corrections} holds")?;
     }
     Ok(())
 }
@@ -341,7 +407,7 @@ fn signed(usd: Usd) -> String {
     if usd < Usd::ZERO { format!("-{}", (Usd::ZERO - usd).shown()) } else { format!("+{}", usd.shown()) }
 }
 
-fn as_json(all: &[Found], recorded: Option<(usize, usize)>) -> Value {
+fn as_json(all: &[Found], recorded: Option<Recorded>) -> Value {
     let cell = |cell: compare::Cell| {
         json!({
             "billed_usd": cell.billed, "ledger_usd": cell.ledger, "unproven_usd": cell.unproven,
@@ -358,16 +424,67 @@ fn as_json(all: &[Found], recorded: Option<(usize, usize)>) -> Value {
         });
         let corrections = found.corrections.iter().map(|correction| {
             json!({
-                "hold": correction.hold, "charged_usd": correction.charged, "at_most_usd": correction.at_most,
+                "hold": correction.hold, "charged_usd": correction.charged.usd, "at_most_usd": correction.at_most,
                 "evidence": correction.evidence,
             })
         });
+        let kept = found
+            .kept
+            .iter()
+            .map(|Kept { hold, charged, why }| json!({ "hold": hold, "charged_usd": charged, "why": why }));
         json!({
-            "provider": found.provider.name(),
+            "provider": found.comparison.provider.name(),
             "days": days.collect::<Vec<_>>(),
             "corrections": corrections.collect::<Vec<_>>(),
+            "not_corrected": kept.collect::<Vec<_>>(),
         })
     };
-    let recorded = recorded.map(|(days, holds)| json!({ "days": days, "corrections": holds }));
+    let recorded =
+        recorded.map(|Recorded { days, corrections }| json!({ "days": days, "corrections": corrections }));
     json!({ "providers": all.iter().map(provider).collect::<Vec<_>>(), "recorded": recorded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::store::Options;
+    use crate::ledger::{About, Request, Spend};
+
+    #[test]
+    fn a_hold_that_has_changed_since_it_was_compared_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), Options::default()).expect("a ledger");
+        let usd = |text: &str| text.parse::<Usd>().expect(text);
+        for name in ["late", "adjusted", "same"] {
+            let request = Request {
+                hold: HoldId::from_text(name),
+                claim: name.to_owned(),
+                want: usd("2"),
+                least: usd("1"),
+                limits: Vec::new(),
+                purses: vec!["repo".to_owned()],
+                expires: store.now() + 1.hour(),
+                about: About::default(),
+                lift: None,
+            };
+            store.reserve(&request).expect("granted");
+            store.expire(&request.hold, None).expect("charged");
+        }
+        let charged = Spend { usd: usd("2"), estimated: usd("2"), ..Spend::default() };
+        let spent = Spend { usd: usd("1.5"), ..Spend::default() };
+        store.settle(&HoldId::from_text("late"), &spent).expect("late");
+        // To the same amount, which a person has seen on an invoice.
+        let invoice = Spend { usd: usd("2"), ..Spend::default() };
+        store.adjust(&HoldId::from_text("adjusted"), &invoice, "an invoice").expect("adjusted");
+        for (name, done, expected) in
+            [("late", false, "1.5"), ("adjusted", false, "2"), ("same", true, "0.25")]
+        {
+            let hold = HoldId::from_text(name);
+            let evidence = "a bill".to_owned();
+            let correction =
+                Correction { hold: hold.clone(), charged: charged.clone(), at_most: usd("0.25"), evidence };
+            assert_eq!(correct(&store, &correction).expect("a ledger"), done, "{name}");
+            assert_eq!(store.hold(&hold).expect("read").expect("there").spend.usd, usd(expected), "{name}");
+        }
+    }
 }
