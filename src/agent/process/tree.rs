@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getsid, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal, set_child_subreaper, waitpid,
 };
 
@@ -27,9 +27,48 @@ struct Process {
     started: u64,
 }
 
+/// This process: what tells the agent's processes from ours.
+#[derive(Clone, Copy, Debug)]
+struct Ours {
+    pid: i32,
+    /// 0 where the session was begun outside this process namespace (`pid_namespaces(7)`), as in many
+    /// containers. So it is read where everybody else's is, and not asked of `getsid(2)`, whose 0 the
+    /// safe interfaces take for impossible.
+    session: i32,
+}
+
+impl Ours {
+    fn read() -> io::Result<Self> {
+        let pid = getpid().as_raw_nonzero().get();
+        let own = read_process(pid).ok_or_else(|| io::Error::other("/proc does not show this process"))?;
+        Ok(Self { pid, session: own.session })
+    }
+
+    /// Every process below this one that is not in this one's session.
+    fn agents(self, all: &[Process]) -> Vec<Process> {
+        let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
+        for process in all {
+            children.entry(process.parent).or_default().push(process);
+        }
+        let mut agents = Vec::new();
+        let mut queue = vec![self.pid];
+        while let Some(parent) = queue.pop() {
+            // Taking the children out ends the walk even if a snapshot taken in motion had a circle.
+            for process in children.remove(&parent).unwrap_or_default() {
+                queue.push(process.pid);
+                if process.session != self.session {
+                    agents.push(*process);
+                }
+            }
+        }
+        agents
+    }
+}
+
 /// The processes of one agent.
 #[derive(Debug)]
 pub(super) struct Tree {
+    us: Ours,
     /// The main process. Only the runtime may wait for it.
     root: i32,
     /// Children of ours that were there before the agent: never touched.
@@ -40,19 +79,21 @@ pub(super) struct Tree {
 
 /// Makes orphans of the agent children of this process, and notes which processes are not the agent's.
 pub(super) struct Before {
+    us: Ours,
     strangers: HashSet<(i32, u64)>,
 }
 
 impl Before {
     pub(super) fn prepare() -> io::Result<Self> {
         set_child_subreaper(Some(getpid()))?;
-        let strangers = below_us(&snapshot()?).iter().map(|p| (p.pid, p.started)).collect();
-        Ok(Self { strangers })
+        let us = Ours::read()?;
+        let strangers = us.agents(&snapshot()?).iter().map(|p| (p.pid, p.started)).collect();
+        Ok(Self { us, strangers })
     }
 
     pub(super) fn tree(self, root: u32) -> Tree {
         let root = i32::try_from(root).unwrap_or(i32::MAX);
-        Tree { root, strangers: self.strangers, seen: HashSet::new() }
+        Tree { us: self.us, root, strangers: self.strangers, seen: HashSet::new() }
     }
 }
 
@@ -82,17 +123,15 @@ impl Tree {
     /// that moves (`proc_pid_task_children(5)`) or not be there at all, so the walk has the last word.
     pub(super) fn strike(&mut self) -> usize {
         let mut struck = 0;
-        let mut queue = vec![getpid().as_raw_nonzero().get()];
-        let us = queue[0];
-        let our_session = our_session();
+        let us = self.us;
+        let mut queue = vec![us.pid];
         while let Some(parent) = queue.pop() {
             for process in children_of(parent).into_iter().filter_map(read_process) {
-                if process.session == our_session || self.strangers.contains(&(process.pid, process.started))
-                {
+                if process.session == us.session || self.strangers.contains(&(process.pid, process.started)) {
                     continue;
                 }
                 if process.zombie {
-                    if process.parent == us && process.pid != self.root {
+                    if process.parent == us.pid && process.pid != self.root {
                         bury(process.pid);
                     }
                     continue;
@@ -121,16 +160,15 @@ impl Tree {
     /// nobody else will, and a long run would fill the process table.
     fn alive(&mut self) -> Vec<Process> {
         let Ok(all) = snapshot() else { return Vec::new() };
-        let us = getpid().as_raw_nonzero().get();
         let mut alive = Vec::new();
-        for process in below_us(&all) {
+        for process in self.us.agents(&all) {
             if self.strangers.contains(&(process.pid, process.started)) {
                 continue;
             }
             if !process.zombie {
                 self.seen.insert((process.pid, process.started));
                 alive.push(process);
-            } else if process.parent == us && process.pid != self.root {
+            } else if process.parent == self.us.pid && process.pid != self.root {
                 bury(process.pid);
             }
         }
@@ -171,32 +209,6 @@ fn bury(pid: i32) {
         // Somebody else was faster: then it is buried all the same.
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
-}
-
-/// Every process below this one that is not in this one's session.
-fn below_us(all: &[Process]) -> Vec<Process> {
-    let us = getpid().as_raw_nonzero().get();
-    let our_session = our_session();
-    let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
-    for process in all {
-        children.entry(process.parent).or_default().push(process);
-    }
-    let mut below = Vec::new();
-    let mut queue = vec![us];
-    while let Some(parent) = queue.pop() {
-        // Taking the children out ends the walk even if a snapshot taken in motion had a circle.
-        for process in children.remove(&parent).unwrap_or_default() {
-            queue.push(process.pid);
-            if process.session != our_session {
-                below.push(*process);
-            }
-        }
-    }
-    below
-}
-
-fn our_session() -> i32 {
-    getsid(None).map_or(0, |session| session.as_raw_nonzero().get())
 }
 
 /// The kernel's lists of the children of each thread of a process.
@@ -265,6 +277,32 @@ mod tests {
         for text in ["", "99", "99 (x", "99 (x) ", "99 (x) S 1 2", "nine (x) S 1 2 3"] {
             assert_eq!(parse_stat(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_session_from_outside_the_namespace_tells_the_agents_processes_from_ours_as_well() {
+        let process = |pid, parent, session| Process {
+            pid,
+            parent,
+            group: session,
+            session,
+            zombie: false,
+            started: 1,
+        };
+        // 7 is this process, 8 its helper; 9 leads the agent's session, 10 is a daemon of it, 12 a neighbour.
+        let all = [
+            process(1, 0, 0),
+            process(7, 1, 0),
+            process(8, 7, 0),
+            process(9, 7, 9),
+            process(10, 9, 10),
+            process(11, 10, 10),
+            process(12, 1, 12),
+        ];
+        let found = Ours { pid: 7, session: 0 }.agents(&all);
+        let mut found: Vec<i32> = found.iter().map(|process| process.pid).collect();
+        found.sort_unstable();
+        assert_eq!(found, [9, 10, 11]);
     }
 
     #[test]
