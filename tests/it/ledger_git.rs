@@ -37,14 +37,26 @@ pub(crate) fn open(remote: &Path) -> Store {
     Store::open_git(place(&format!("file://{}", remote.display())), Options::default())
 }
 
-/// One run: a hold and its settlement.
+/// One run: a hold and its settlement. Where the branch is so busy that an append's patience ends, it is asked
+/// for again, as a job that is started anew would do: that the answer was not known must double nothing.
 fn run(store: &Store, hold: &str, limit: u32) -> bool {
     let request = request(hold, 3, budget(limit), store.now());
-    let granted = matches!(store.reserve(&request).expect("an answer"), Answer::Granted { .. });
+    let granted = matches!(patiently(|| store.reserve(&request)), Answer::Granted { .. });
     if granted {
-        store.settle(&request.hold, &spend(1)).expect("a settlement");
+        patiently(|| store.settle(&request.hold, &spend(1)));
     }
     granted
+}
+
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, StoreError>) -> T {
+    let mut errors = Vec::new();
+    while errors.len() < 10 {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    panic!("no answer: {errors:?}");
 }
 
 /// Not a test: what the processes do that the tests start.
@@ -64,7 +76,7 @@ fn worker() {
 
 fn start(url: &str, token: Option<&str>, name: &str, runs: u32) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["ledger_git::worker", "--exact"]);
+    command.args(["ledger_git::worker", "--exact", "--nocapture"]);
     command.env(WORK, format!("{url}|{}|{name}|{runs}", token.unwrap_or_default()));
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process")
 }
