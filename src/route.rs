@@ -87,7 +87,7 @@ pub enum Routed {
 /// asks for, at the prices of the day of the price table, is passed over: less work for the same money helps
 /// nobody.
 #[must_use]
-pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
+pub fn route(class: &Class, budget: &Budget, table: &Table, balances: &[Balance]) -> Routed {
     let asked = budget.tasks.tier(class.task, class.stakes);
     let least = least(budget, budget.tiers.get(asked).max_usd);
     let because = format!("{} at {} stakes runs at the {asked} tier", class.task, class.stakes);
@@ -123,7 +123,7 @@ pub fn route(class: &Class, budget: &Budget, balances: &[Balance]) -> Routed {
             Routed::Run(at(budget, asked, asked, reason))
         }
         LowBudget::Downgrade => {
-            let Some((tier, saves)) = downgrade(budget, asked, fits) else {
+            let Some((tier, saves)) = downgrade(budget, table, asked, fits) else {
                 let reason = format!(
                     "{short}; {left_text}, and no cheaper tier saves enough, so the cap is cut to that"
                 );
@@ -151,12 +151,17 @@ pub fn least(budget: &Budget, cap: Usd) -> Usd {
 
 /// The dearest tier below `asked` that fits and saves enough, or the cheapest that saves enough where none
 /// fits, with the percent that it saves where that is known; `None` where no cheaper tier saves enough.
-fn downgrade(budget: &Budget, asked: Tier, fits: impl Fn(Tier) -> bool) -> Option<(Tier, Option<i128>)> {
+fn downgrade(
+    budget: &Budget,
+    table: &Table,
+    asked: Tier,
+    fits: impl Fn(Tier) -> bool,
+) -> Option<(Tier, Option<i128>)> {
     let mut found = None;
     let mut tier = asked;
     while let Some(cheaper) = tier.cheaper() {
         tier = cheaper;
-        let saves = saving(budget, asked, tier);
+        let saves = saving(budget, table, asked, tier);
         let enough = match (saves, budget.on.downgrade_saves) {
             (Some(saves), Some(least)) => saves >= i128::from(least),
             // Nothing is asked for, or nothing is known.
@@ -175,8 +180,7 @@ fn downgrade(budget: &Budget, asked: Tier, fits: impl Fn(Tier) -> bool) -> Optio
 
 /// How many percent less the same tokens cost at another tier; negative where they cost more, `None` where a
 /// model has no price.
-fn saving(budget: &Budget, from: Tier, to: Tier) -> Option<i128> {
-    let table = Table::embedded();
+fn saving(budget: &Budget, table: &Table, from: Tier, to: Tier) -> Option<i128> {
     let cost = |tier| table.list_cost(&budget.tiers.get(tier).model, &RUN, When::On(table.as_of())).ok();
     let (from, to) = (cost(from)?, cost(to)?);
     (from > Usd::ZERO).then(|| (from.pico() - to.pico()) * 100 / from.pico())

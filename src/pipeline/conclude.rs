@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::finish::{Facts, Reported};
 use super::grow::Grown;
 use super::reserve::{Begun, Held};
+use super::retry::Earlier;
 use super::voice::Voice;
 use super::work::{self, Saved, Work};
 use super::{Story, books, deliver, finish};
@@ -18,7 +19,8 @@ use crate::meter::{ModelTotals, Totals};
 use crate::model::ModelId;
 use crate::outcome::Verdict;
 use crate::price::When;
-use crate::report::{Served, alerts};
+use crate::report::Served;
+use crate::report::alerts::{self, Alert};
 use crate::route::Route;
 use crate::savings::{self, Savings};
 
@@ -41,8 +43,8 @@ pub(super) struct Spent {
     pub(super) work: Option<Work>,
     /// What speaks for it on its pull request.
     pub(super) voice: Option<Voice>,
-    /// What earlier attempts came to, one clause each.
-    pub(super) earlier: Vec<String>,
+    /// What earlier attempts have left to tell.
+    pub(super) earlier: Earlier,
 }
 
 /// How well it is known what a run has spent.
@@ -125,7 +127,7 @@ pub(super) async fn conclude(
             return Err(error);
         }
     };
-    let (held, unasked) = held.after(spent.grown.take());
+    let (held, unasked) = held.after(spent.grown.take(), spent.capped);
     let held = &held;
     let settlement = spent.count.settle(store, held, &spent);
     // A record that still says otherwise is found by the next command.
@@ -135,11 +137,11 @@ pub(super) async fn conclude(
     saved.notes.extend(unasked);
     saved.notes.extend(recorded.err().map(|error| format!("the run's folder cannot be written: {error}")));
     let mut around = finish::around(story, held.siblings.clone());
-    around.remarks.append(&mut spent.earlier);
+    let earlier = std::mem::take(&mut spent.earlier);
+    around.remarks.extend(earlier.remarks);
     let (gate, balances) = match &settlement {
         Ok(settlement) => {
-            let states = finish::budget_states(&settlement.balances);
-            around.alerts = alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states);
+            around.alerts = crossed(story, settlement, earlier.alerts);
             (verdict(story, (route, held), &spent, settlement), settlement.balances.clone())
         }
         // What was spent is told all the same; the next command charges it.
@@ -183,6 +185,19 @@ pub(super) async fn conclude(
         around,
     };
     finish::report(story, &gate, facts, spent.voice, shell).await
+}
+
+/// The thresholds that a run has crossed, after those of its earlier attempts.
+pub(super) fn crossed(story: &Story<'_>, settlement: &Settlement, mut earlier: Vec<Alert>) -> Vec<Alert> {
+    let states = finish::budget_states(&settlement.balances);
+    for alert in alerts::crossed(&story.inputs.budget.alerts, settlement.spend.usd, &states) {
+        // An attempt that is settled once more has crossed nothing twice.
+        let told = |told: &Alert| told.what == alert.what && told.percent == alert.percent;
+        if !earlier.iter().any(told) {
+            earlier.push(alert);
+        }
+    }
+    earlier
 }
 
 /// Gives a hold back under which nothing was forwarded.

@@ -65,6 +65,7 @@ use inputs::Inputs;
 use live::Live;
 use place::Place;
 use reserve::{Beginning, Begun, Held, hold, refuse, upstream, without_key, without_ledger};
+use retry::Earlier;
 use start::{Start, Upstream};
 use voice::{Name, Voice};
 use work::Work;
@@ -152,7 +153,7 @@ pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
         Beginning::Held(begun, upstream) => (begun, upstream),
         Beginning::Over(code) => return Ok(code),
     };
-    let spent = spend(&story, &begun, &upstream, None, &mut signals, shell).await;
+    let spent = spend(&story, &begun, &upstream, &mut None, &mut signals, shell).await;
     let (begun, spent) = retry::again(&story, *begun, spent, &upstream, &mut signals, shell).await;
     Ok(conclude(&story, &begun, spent, shell).await?.code)
 }
@@ -254,7 +255,7 @@ async fn begin(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<Beginning
         Ok(balances) => balances,
         Err(error) => return over(without_ledger(books::unavailable(error), story, shell).await?),
     };
-    let route = match route::route(class, &inputs.budget, &balances) {
+    let route = match route::route(class, &inputs.budget, inputs.table, &balances) {
         Routed::Run(route) => route.less(story.opinion),
         Routed::Refused { by, least } => {
             return over(refuse(story, &store, (&by, least), &balances, shell).await?);
@@ -294,12 +295,12 @@ fn classify(request: &Request, inputs: &Inputs) -> Class {
 }
 
 /// Runs the agent through the meter until it is over; in the working tree that an earlier attempt has left,
-/// where there is one.
+/// where there is one, and which stays there unless an agent was started.
 async fn spend(
     story: &Story<'_>,
     begun: &Begun,
     upstream: &Upstream,
-    left: Option<Work>,
+    left: &mut Option<Work>,
     signals: &mut Signals,
     shell: &mut Shell,
 ) -> anyhow::Result<Spent> {
@@ -308,14 +309,12 @@ async fn spend(
     let Begun { route, held, folder, .. } = begun;
     let choice = start::choice(story, route)?;
     let keys = upstream.keys();
+    let is_first = left.is_none();
     let prepared = async {
-        match left {
-            Some(work) => Ok(work),
-            None => Work::prepare(story, &keys, shell, folder.path()).await,
-        }
+        if is_first { Work::prepare(story, &keys, shell, folder.path()).await.map(Some) } else { Ok(None) }
     };
-    let (isolation, work) = tokio::join!(harden(&keys), prepared);
-    let work = work?;
+    let (isolation, prepared) = tokio::join!(harden(&keys), prepared);
+    *left = prepared?.or(left.take());
     let isolation = isolation.to_string();
     let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
     let meter = start::meter(upstream, inputs, choice.preset(), route, held.cap, folder.path()).await?;
@@ -329,7 +328,9 @@ async fn spend(
     if let Some(agent) = start::introduce(&choice, &launch) {
         writeln!(shell.err, "tollgate: agent {agent}")?;
     }
-    work.announce(shell)?;
+    if let Some(work) = left.as_ref() {
+        work.announce(shell)?;
+    }
     let mut live = Live::new(story, held.cap, &held.balances, shell);
     let running = start::agent(&start, launch, inputs, shell, meter.token(), &live.log())?;
     // After the agent's start, which waits for nobody.
@@ -348,9 +349,9 @@ async fn spend(
         words: supervised.last_words(),
         count: Count::Told(supervised.totals),
         took: began.elapsed(),
-        work: Some(work),
+        work: left.take(),
         voice,
-        earlier: Vec::new(),
+        earlier: Earlier::default(),
     })
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn without_key(story: &Story<'_>, shell: &mut Shell) -> anyhow:
     let hint = "write `on: { no_key: fail }` in the budget file to make this fail";
     let gate = gate::skipped(Verdict::Pass, reason, hint);
     // The budgets are not asked: the ledger may be out of reach here as well.
-    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, &[]) else {
+    let Routed::Run(route) = route::route(story.class, &story.inputs.budget, story.inputs.table, &[]) else {
         return finish::skipped(story, &gate, shell).await;
     };
     let would = format!(
@@ -135,10 +135,11 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The hold of a run that is over, with what there is to say of its growth.
-    pub(super) fn after(&self, grown: Option<Grown>) -> (Self, Option<String>) {
+    /// The hold of a run that is over, with what there is to say of its growth: that no more could be held is
+    /// worth a word where it ended the run.
+    pub(super) fn after(&self, grown: Option<Grown>, capped: bool) -> (Self, Option<String>) {
         let Some(Grown { cap, cut_by, problem }) = grown else { return (self.clone(), None) };
-        let note = problem.map(|why| {
+        let note = problem.filter(|_| capped).map(|why| {
             let why = why.lines().next().unwrap_or_default();
             format!("the run was brought to an end at {}, because no more could be held: {why}", cap.shown())
         });

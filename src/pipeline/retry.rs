@@ -6,24 +6,34 @@
 
 use std::io::Write as _;
 
-use super::conclude::Spent;
+use jiff::Timestamp;
+
+use super::conclude::{Spent, crossed, give_up};
 use super::folder::RunFolder;
 use super::reserve::{Begun, Held, hold};
 use super::start::{self, Upstream};
-use super::voice::Voice;
-use super::{Story, books, finish, spend};
+use super::{Story, agent_end, books, finish, spend};
 use crate::budget::Retry;
 use crate::cli::Shell;
 use crate::gate::{self, AgentEnd};
 use crate::ledger::Balance;
-use crate::limits;
 use crate::meter::Totals;
 use crate::outcome::Outcome;
-use crate::route::{self, Route, Routed};
-use crate::supervise::Signals;
+use crate::report::alerts::Alert;
+use crate::route::{self, Routed};
+use crate::supervise::{End, Signals};
 
-/// Tries again what has failed, as often as the policy allows. What comes back is the last attempt; those before
-/// it are settled.
+/// What earlier attempts have left to tell.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    /// What each came to, one clause each.
+    pub(super) remarks: Vec<String>,
+    /// Thresholds that they crossed.
+    pub(super) alerts: Vec<Alert>,
+}
+
+/// Tries again what has failed, as often as the policy allows. What comes back is the last attempt that was
+/// started; those before it are settled.
 pub(super) async fn again(
     story: &Story<'_>,
     mut begun: Begun,
@@ -38,44 +48,65 @@ pub(super) async fn again(
             Ok(spent) => spent,
             Err(error) => return (begun, Err(error)),
         };
-        let (route, held, folder) = match next(story, &begun, &spent, (policy, upstream), shell) {
+        if let Some(signal) = signals.pending() {
+            spent.agent = agent_end(End::Cancelled(signal));
+        }
+        let next = match next(story, &begun, &mut spent, (policy, upstream), shell) {
             Ok(Some(next)) => next,
             Ok(None) => return (begun, Ok(spent)),
             Err(why) => {
-                let why = format!("{why:#}");
-                let why = why.lines().next().unwrap_or_default();
-                spent.earlier.push(format!("the agent failed and was not tried again: {why}"));
+                spent
+                    .earlier
+                    .remarks
+                    .push(format!("the agent failed and was not tried again: {}", first(&why)));
                 return (begun, Ok(spent));
             }
         };
-        let mut earlier = spent.earlier;
         let cost = spent.count.told().map(|totals| totals.settled).unwrap_or_default();
-        earlier.push(format!(
+        let told = format!(
             "an attempt at the {} tier ({}) failed and cost {}; this is another one, at the {} tier",
             begun.route.tier,
             begun.route.model,
             cost.shown(),
-            route.tier
-        ));
+            next.route.tier
+        );
         // The comment is the next attempt's from here on.
-        if let Some(voice) = spent.voice {
-            let _: (_, _) = Voice::end(voice, false).await;
+        if let Some(voice) = spent.voice.take() {
+            let _: (_, _) = voice.end(false).await;
         }
-        begun = Begun { store: begun.store, route, held, folder };
-        run = spend(story, &begun, upstream, spent.work, signals, shell).await;
-        run = run.map(|spent| Spent { earlier, ..spent });
+        match spend(story, &next, upstream, &mut spent.work, signals, shell).await {
+            Ok(second) => {
+                let mut earlier = std::mem::take(&mut spent.earlier);
+                earlier.remarks.push(told);
+                (begun, run) = (next, Ok(Spent { earlier, ..second }));
+            }
+            Err(why) => {
+                // What the failed attempt has left is delivered all the same.
+                let why = first(&why);
+                spent.earlier.remarks.push(format!("another attempt could not be started: {why}"));
+                if let Err(error) = give_up(story, &next, "the agent could not be started") {
+                    spent.earlier.remarks.push(format!("its hold is still open: {}", first(&error)));
+                }
+                return (begun, Ok(spent));
+            }
+        }
     }
     (begun, run)
+}
+
+/// What an error says first.
+fn first(error: &anyhow::Error) -> String {
+    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
 
 /// Settles a failed attempt and takes the hold of the next; `None` where there is to be none.
 fn next(
     story: &Story<'_>,
     failed: &Begun,
-    spent: &Spent,
+    spent: &mut Spent,
     (policy, upstream): (Retry, &Upstream),
     shell: &mut Shell,
-) -> anyhow::Result<Option<(Route, Held, RunFolder)>> {
+) -> anyhow::Result<Option<Begun>> {
     let Begun { store, route: failed_route, held, folder } = failed;
     let (inputs, request) = (story.inputs, story.request);
     let Some(totals) = spent.count.told() else { return Ok(None) };
@@ -86,11 +117,18 @@ fn next(
     {
         return Ok(None);
     }
-    store.settle_as(&held.id, &books::spend(totals), outcome.as_str()).map_err(books::unavailable)?;
+    let settled = store.settle_as(&held.id, &books::spend(totals), outcome.as_str());
+    let settled = settled.map_err(books::unavailable)?;
+    spent.earlier.alerts = crossed(story, &settled, std::mem::take(&mut spent.earlier.alerts));
     folder.closed(&held.id, story.started)?;
-    let balances = store.balances(&story.limits.for_ledger()).map_err(books::unavailable)?;
-    let too_little =
-        |by: &Balance| anyhow::anyhow!("the {} has {} left", limits::name(&by.limit), by.left().shown());
+    // By its own time: the day may be another one by now.
+    let limits = books::limits(shell, inputs, story.class.task, Timestamp::now());
+    let limits = if story.limits.subscription { limits.of_subscription() } else { limits };
+    let story = &Story { limits: &limits, ..*story };
+    let balances = store.balances(&limits.for_ledger()).map_err(books::unavailable)?;
+    let too_little = |by: &Balance| {
+        anyhow::anyhow!("the {} has {} left", crate::limits::name(&by.limit), by.left().shown())
+    };
     let route = match route::again(failed_route, policy, &inputs.budget, &balances) {
         Some(Routed::Run(route)) => route,
         Some(Routed::Refused { by, .. }) => return Err(too_little(&by)),
@@ -98,12 +136,13 @@ fn next(
     };
     upstream.check(story.preset(), &route)?;
     start::check(&start::choice(story, &route)?, &route, shell)?;
-    let next = RunFolder::create(&books::runs(inputs, request.simulate, request.around, shell))?;
-    let held = hold(store, story, &route, &next, shell)?.map_err(|(by, _)| too_little(&by))?;
+    let folder = RunFolder::create(&books::runs(inputs, request.simulate, request.around, shell))?;
+    let held = hold(store, story, &route, &folder, shell)?.map_err(|(by, _)| too_little(&by))?;
     let siblings = finish::siblings(store, story, &held.id).unwrap_or_default();
     store.rest();
-    writeln!(shell.err, "tollgate: the agent failed; {}", route.reason)?;
-    Ok(Some((route, Held { balances, siblings, ..held }, next)))
+    // A log that cannot be written is no reason to leave a hold behind.
+    let _ = writeln!(shell.err, "tollgate: the agent failed; {}", route.reason);
+    Ok(Some(Begun { store: store.clone(), route, held: Held { balances, siblings, ..held }, folder }))
 }
 
 /// Whether an attempt that ended so is worth another one: the agent failed by itself, after it had reached the
@@ -112,5 +151,26 @@ fn next(
 pub(super) fn is_worth_it(outcome: Outcome, end: AgentEnd, totals: &Totals) -> bool {
     let failed = matches!(end, AgentEnd::Failed | AgentEnd::TimedOut);
     let by_itself = matches!(outcome, Outcome::AgentFailed | Outcome::TimedOut);
-    failed && by_itself && totals.requests > 0 && totals.stopped_requests == 0 && totals.overrun.is_none()
+    failed && by_itself && totals.requests > 0 && !totals.at_cap() && totals.overrun.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::Phase;
+
+    #[test]
+    fn only_an_agent_that_failed_by_itself_after_it_had_reached_its_model_is_tried_again() {
+        let failed = || Totals { requests: 3, ..Totals::default() };
+        let worth = |totals: &Totals| is_worth_it(Outcome::AgentFailed, AgentEnd::Failed, totals);
+        assert!(worth(&failed()));
+        assert!(worth(&Totals { phase: Phase::Steered, ..failed() }));
+        assert!(!worth(&Totals { requests: 0, ..failed() }), "its model would not have mended that");
+        assert!(!worth(&Totals { phase: Phase::LastCall, ..failed() }), "it was told to come to an end");
+        assert!(!worth(&Totals { phase: Phase::Stopped, ..failed() }));
+        assert!(!worth(&Totals { stopped_requests: 1, ..failed() }));
+        assert!(!worth(&Totals { overrun: Some("$2 for at most $1".to_owned()), ..failed() }));
+        assert!(is_worth_it(Outcome::TimedOut, AgentEnd::TimedOut, &failed()));
+        assert!(!is_worth_it(Outcome::AgentFailed, AgentEnd::Cancelled(130), &failed()));
+    }
 }

@@ -92,13 +92,16 @@ async fn ask(
         true => Some(Upstream::simulated().await?),
         false => Upstream::from_environment(shell, &request.upstreams)?,
     };
-    // What a subscription pays for is for its own agent.
-    let Some(upstream) = upstream.filter(|upstream| !upstream.is_subscription()) else { return Ok(None) };
+    let route = route(inputs);
+    // What a subscription pays for is for its own agent; and what it costs must leave a run something.
+    let can = |upstream: &Upstream| {
+        !upstream.is_subscription() && upstream.has(Vendor::of(&route.model)) && route.cap > Usd::ZERO
+    };
+    let Some(upstream) = upstream.filter(can) else { return Ok(None) };
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
     let store = books::open(place, inputs, request.simulate, shell)?;
     let runs = books::runs(inputs, request.simulate, request.around, shell);
     let folder = RunFolder::create(&runs).context("the opinion's folder cannot be made")?;
-    let route = route(inputs);
     let Some((hold, cap)) = hold(&store, inputs, class, limits, &route, &folder, shell)? else {
         anyhow::bail!("a budget has too little left for one");
     };
@@ -132,14 +135,14 @@ async fn ask(
     Ok(Some((class, cost)))
 }
 
-/// The low tier, with what an opinion may cost.
+/// The low tier, with what an opinion may cost: what it leaves of a cap is enough to start a run.
 fn route(inputs: &Inputs) -> Route {
     let low = &inputs.budget.tiers.low;
     Route {
         tier: Tier::Low,
         asked: Tier::Low,
         model: low.model.clone(),
-        cap: CAP.min(low.max_usd),
+        cap: CAP.min(low.max_usd.minus_or_zero(inputs.budget.on.min_run_usd)),
         fresh_tokens: None,
         timeout: PATIENCE,
         effort: None,
@@ -215,7 +218,7 @@ async fn put(
 /// The request's path and body, in the API of the model's vendor.
 fn question(route: &Route, data: &str) -> (String, Value) {
     let model = route.model.as_str();
-    match vendor(model) {
+    match Vendor::of(&route.model) {
         Vendor::Anthropic => (
             "/v1/messages".to_owned(),
             json!({
@@ -244,14 +247,5 @@ fn question(route: &Route, data: &str) -> (String, Value) {
                 "generationConfig": { "maxOutputTokens": OUTPUT_TOKENS, "responseMimeType": "application/json" },
             }),
         ),
-    }
-}
-
-/// Whose model it is; what is neither Anthropic's nor Google's mostly speaks Chat Completions.
-fn vendor(model: &str) -> Vendor {
-    match model {
-        _ if model.starts_with("claude-") => Vendor::Anthropic,
-        _ if model.starts_with("gemini-") => Vendor::Gemini,
-        _ => Vendor::OpenAi,
     }
 }

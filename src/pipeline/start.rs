@@ -86,13 +86,18 @@ impl Upstream {
         self.ways.iter().map(|way| way.vendor.as_str().to_owned()).collect()
     }
 
+    /// Whether a vendor is among them.
+    pub(super) fn has(&self, vendor: Vendor) -> bool {
+        self.ways.iter().any(|way| way.vendor == vendor)
+    }
+
     /// Whether the provider that a preset will ask for the route's model has a key.
     ///
     /// # Errors
     /// When it has none, as a [`Failure`] with exit code 2.
     pub(super) fn check(&self, preset: Preset, route: &Route) -> anyhow::Result<()> {
         let Some(vendor) = preset.vendor(&route.model) else { return Ok(()) };
-        if self.ways.iter().any(|way| way.vendor == vendor) {
+        if self.has(vendor) {
             return Ok(());
         }
         let message = format!(

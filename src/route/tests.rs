@@ -88,7 +88,8 @@ fn little_left_takes_a_cheaper_tier_that_saves_enough_and_says_how_much() {
             ),
         ),
     ] {
-        let routed = route(&class(Stakes::High), &budget(file), &[left(cents, Enforce::Hard)]);
+        let routed =
+            route(&class(Stakes::High), &budget(file), Table::embedded(), &[left(cents, Enforce::Hard)]);
         assert_eq!(said(Some(routed)), expected, "{file} {cents}");
     }
 }
@@ -96,7 +97,7 @@ fn little_left_takes_a_cheaper_tier_that_saves_enough_and_says_how_much() {
 #[test]
 fn a_model_without_a_price_is_gone_to_as_before() {
     let file = budget("tiers: { medium: { model: our-own } }\non: { unknown_model: ceiling }\n");
-    let routed = route(&class(Stakes::High), &file, &[left(100, Enforce::Hard)]);
+    let routed = route(&class(Stakes::High), &file, Table::embedded(), &[left(100, Enforce::Hard)]);
     assert_eq!(
         said(Some(routed)),
         "medium: implementation at high stakes runs at the high tier, whose cap is $4.00; only $1.00 is left of the monthly repo budget, so it runs at the medium tier"

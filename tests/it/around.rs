@@ -16,6 +16,7 @@ use tollgate::price::Table;
 use tollgate::simulate::{Answer, Fault, Reply, Script};
 use tollgate::supervise::{self, Signals};
 
+use crate::prices_update;
 use crate::run::{
     KEY, PRELUDE, Upstream, agent, announced, arrival, budget, charged, expect_settled, ledger, lines,
     repository, serve, summary, usd, verdict,
@@ -536,6 +537,28 @@ fn what_the_ledger_did_not_take_is_settled_by_the_next_finish() {
     fs::remove_dir(&head).and_then(|()| fs::rename(&away, &head)).expect("mended");
     world.finish(&given, "success").expect_code(0);
     assert_eq!(charged(&expect_settled(&mut world.0, false)), upstream.witness.usd());
+}
+
+#[test]
+fn a_price_table_that_is_gone_by_then_keeps_nothing_from_being_settled() {
+    let upstream = answers();
+    let mut scratch = Tollgate::in_repository(&[]);
+    let table = scratch.work().parent().expect("a folder").join("table.json");
+    scratch.env("TOLLGATE_PRICES", table.to_str().expect("a path"));
+    let installed = prices_update::update(&mut scratch, &prices_update::changed());
+    let digest = installed.stderr.split("sha256:").nth(1).and_then(|rest| rest.split(' ').next());
+    let digest = digest.expect("a digest");
+
+    let file = format!("{}prices: {{ table: \"sha256:{digest}\" }}\n", budget("1", "0.1", ""));
+    let mut world = World::new(&file);
+    world.0.env("TOLLGATE_PRICES", table.to_str().expect("a path"));
+    let given = world.begun(&upstream);
+    assert!(world.step(&given, "ask One").status().expect("sh starts").success());
+    fs::remove_file(&table).expect("it was there");
+    world.finish(&given, "success").expect_code(0);
+    let charged = charged(&expect_settled(&mut world.0, false));
+    assert_eq!(charged, upstream.witness.usd());
+    assert!(charged > Usd::ZERO);
 }
 
 #[test]

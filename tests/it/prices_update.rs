@@ -28,7 +28,7 @@ fn model<'a>(table: &'a mut Value, id: &str) -> &'a mut Value {
 
 /// Some of everything: a model that is new, one that is gone, one dearer and cheaper, one that is dearer from a
 /// day on, a fee, a limit and a name.
-fn changed() -> String {
+pub(crate) fn changed() -> String {
     newer(|table| {
         let mut new = model(table, "gpt-6.2-sol").clone();
         (new["id"], new["aliases"]) = (json!("gpt-7-sol"), json!([]));
@@ -58,7 +58,7 @@ removed  glm-4.6: input 0.6, output 2.2
 dearer   anthropic, a web search: $0.01 → $0.012
 ";
 
-fn update(world: &mut Tollgate, table: &str) -> crate::support::Run {
+pub(crate) fn update(world: &mut Tollgate, table: &str) -> crate::support::Run {
     world.file("../newer.json", table);
     world.args(["prices", "update", "../newer.json"]).run()
 }

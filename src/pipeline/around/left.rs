@@ -21,6 +21,7 @@ use crate::pipeline::finish::Reported;
 use crate::pipeline::folder::{self, RunFolder};
 use crate::pipeline::place::Place;
 use crate::pipeline::reserve::Begun;
+use crate::pipeline::retry::Earlier;
 use crate::pipeline::{Premise, Story, books};
 use crate::report::defuse;
 
@@ -174,7 +175,7 @@ impl Left {
                 work: None,
                 voice: None,
                 grown: None,
-                earlier: Vec::new(),
+                earlier: Earlier::default(),
             },
         ))
     }

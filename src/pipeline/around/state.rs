@@ -18,6 +18,7 @@ use crate::pipeline::inputs::{self, Inputs};
 use crate::pipeline::prices::{self, Here};
 use crate::pipeline::reserve::{Begun, Held};
 use crate::pipeline::{Premise, Request, Story, books};
+use crate::price::Table;
 use crate::route::Route;
 
 /// The version of the file; another is not read.
@@ -147,8 +148,12 @@ impl State {
     pub(super) fn premise(&self, summary_json: Option<PathBuf>, shell: &Shell) -> anyhow::Result<Premise> {
         let budget = self.budget()?;
         let env = |name: &str| shell.var(name).map(str::to_owned);
-        // What there is to say of them is noted already.
-        let table = prices::of_budget(&budget, &Here::now(&env, &self.root))?.table;
+        // What there is to say of them is noted already. A step between may have taken the table away: what
+        // meters refuses to go on without it, and what settles needs no prices.
+        let (table, no_prices) = match prices::of_budget(&budget, &Here::now(&env, &self.root)) {
+            Ok(prices) => (prices.table, None),
+            Err(error) => (Table::embedded(), Some(error.to_string())),
+        };
         let mut inputs = Inputs {
             event: self.event.clone(),
             budget,
@@ -160,7 +165,7 @@ impl State {
             root: self.root.clone(),
             state: self.folder.clone(),
             known: self.known.clone(),
-            no_prices: None,
+            no_prices,
         };
         if !self.simulate {
             inputs.known.open_forge(shell, &self.event);
