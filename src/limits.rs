@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
 use crate::event::Event;
-use crate::ledger::{self, Lift, Limit, PACED, Window};
+use crate::ledger::{self, BETWEEN, Lift, Limit, PACED, Window, plain_purse};
 use crate::task::Task;
 
 /// A limit, and the line of the budget file it comes from.
@@ -60,7 +60,7 @@ impl Limits {
     /// The purse of the pull request at hand.
     #[must_use]
     pub fn pull_request(&self) -> Option<&str> {
-        self.purses.iter().map(String::as_str).find(|purse| plain(purse).starts_with("pr:"))
+        self.purses.iter().map(String::as_str).find(|purse| plain_purse(purse).starts_with("pr:"))
     }
 
     /// These limits, each raised by an override.
@@ -121,9 +121,6 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
 
 /// What an owner's purse begins with.
 const ORG: &str = "org:";
-/// What stands between a repository and its purse on a shared ledger: in no repository's name or id.
-const BETWEEN: char = ' ';
-
 /// The purse of the repository's owner.
 fn org(event: &Event) -> Option<String> {
     let (owner, _) = event.repository.split_once('/')?;
@@ -136,14 +133,6 @@ pub fn on_ledger(purse: &str, repository: Option<&str>) -> String {
     match repository {
         Some(repository) if !purse.starts_with(ORG) => format!("{repository}{BETWEEN}{purse}"),
         _ => purse.to_owned(),
-    }
-}
-
-/// A purse without the repository that it belongs to on a shared ledger.
-fn plain(purse: &str) -> &str {
-    match purse.split_once(BETWEEN) {
-        Some((repository, purse)) if !repository.contains(':') && repository.contains('/') => purse,
-        _ => purse,
     }
 }
 
@@ -238,7 +227,7 @@ pub fn name(limit: &Limit) -> String {
         "month" => "monthly",
         _ => "total",
     };
-    let purse = plain(&limit.purse);
+    let purse = limit.plain_purse();
     match purse.split_once(':') {
         None => format!("{pace}{often} {purse} budget"),
         Some(("pr", number)) => format!("{pace}{often} budget of pull request #{number}"),

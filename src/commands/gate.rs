@@ -60,7 +60,7 @@ pub async fn run(args: &Args, shell: &mut Shell) -> anyhow::Result<u8> {
         let (spent, limit) = (balance.settled.shown(), balance.limit.usd.shown());
         let line = format!("{}: {spent} of {limit} spent{held}", limits::name(&balance.limit));
         // What is left to burn is nobody else's business.
-        let own = balance.limit.purse.starts_with("pr:") || balance.settled >= balance.limit.usd;
+        let own = balance.limit.is_of_pull_request() || balance.settled >= balance.limit.usd;
         shown.extend((own || !outsiders).then(|| line.clone()));
         lines.push(line);
     }

@@ -69,11 +69,35 @@ pub struct Limit {
 /// What [`Limit::per`] begins with where the limit is what an even pace allows by now of another's window.
 pub const PACED: &str = "paced-";
 
+/// What stands between a repository and its purse on a shared ledger: in no repository's name or id.
+pub const BETWEEN: char = ' ';
+
+/// A purse without the repository that it belongs to on a shared ledger.
+#[must_use]
+pub fn plain_purse(purse: &str) -> &str {
+    match purse.split_once(BETWEEN) {
+        Some((repository, purse)) if !repository.contains(':') && repository.contains('/') => purse,
+        _ => purse,
+    }
+}
+
 impl Limit {
     /// Whether this is a share of a budget, which grows with time, rather than a budget.
     #[must_use]
     pub fn is_paced(&self) -> bool {
         self.per.starts_with(PACED)
+    }
+
+    /// The purse without the repository that it belongs to on a shared ledger.
+    #[must_use]
+    pub fn plain_purse(&self) -> &str {
+        plain_purse(&self.purse)
+    }
+
+    /// Whether it counts what one pull request has spent.
+    #[must_use]
+    pub fn is_of_pull_request(&self) -> bool {
+        self.plain_purse().starts_with("pr:")
     }
 }
 

@@ -56,7 +56,7 @@ impl Alerts {
             Watched { what, before, limit, own, ahead }
         };
         let budget = |state: &BudgetState| {
-            let own = state.balance.limit.purse.starts_with("pr:");
+            let own = state.balance.limit.is_of_pull_request();
             watch(What::Budget(state.name.clone()), state.balance.settled, state.balance.limit.usd, own)
         };
         let cap = watch(What::Cap, Usd::ZERO, cap, true);
@@ -90,7 +90,7 @@ pub fn crossed(thresholds: &[u32], spent: Usd, budgets: &[BudgetState]) -> Vec<A
             percent: *percent,
             spent: now,
             limit,
-            own: balance.limit.purse.starts_with("pr:"),
+            own: balance.limit.is_of_pull_request(),
         }));
     }
     alerts
@@ -156,5 +156,24 @@ mod tests {
         let mut alerts = Alerts::new(&[50], Usd::from_dollars(100), &[state("a", 40, 100)]);
         let alert = alerts.on(Usd::from_dollars(12)).remove(0);
         assert_eq!((alert.spent, alert.limit), (Usd::from_dollars(52), Usd::from_dollars(100)));
+    }
+
+    #[test]
+    fn a_pull_requests_own_budget_is_known_on_a_shared_ledger_as_well() {
+        for (purse, own) in [
+            ("pr:17", true),
+            ("github.com/acme/widgets pr:17", true),
+            ("repo", false),
+            ("github.com/acme/widgets repo", false),
+            ("label:a/b pr:17", false),
+        ] {
+            let mut state = state("it", 60, 100);
+            state.balance.limit.purse = purse.to_owned();
+            let crossed = crossed(&[50], Usd::from_dollars(20), std::slice::from_ref(&state));
+            assert_eq!(crossed.iter().map(|alert| alert.own).collect::<Vec<_>>(), [own], "{purse}");
+            // A run's own cap is the other one that is watched.
+            let mut alerts = Alerts::new(&[90], Usd::from_dollars(1000), &[state]);
+            assert_eq!(alerts.on(Usd::from_dollars(40)).remove(0).own, own, "{purse}");
+        }
     }
 }

@@ -75,7 +75,7 @@ fn standing(run: &Run) -> String {
 
 /// A budget in a sentence. The pull request that is being looked at is this one.
 fn name(state: &BudgetState) -> String {
-    if state.balance.limit.purse.starts_with("pr:") {
+    if state.balance.limit.is_of_pull_request() {
         return "this pull request's budget".to_owned();
     }
     state.name.clone()
@@ -193,7 +193,7 @@ pub(super) struct BudgetRow {
 pub(super) fn budget_rows(run: &Run, outsiders: bool) -> Vec<BudgetRow> {
     let shown = |state: &&BudgetState| {
         let open = state.balance.settled < state.balance.limit.usd;
-        !(outsiders && open) || state.balance.limit.purse.starts_with("pr:")
+        !(outsiders && open) || state.balance.limit.is_of_pull_request()
     };
     run.budgets.iter().filter(shown).map(|state| budget_row(run, state)).collect()
 }

@@ -87,8 +87,9 @@ fn last_day(window: &Window, timezone: &TimeZone) -> Option<String> {
 
 /// Whose spend a limit counts, and over which time: `repo · November`, `this pull request`.
 pub(super) fn label(limit: &Limit, timezone: &TimeZone) -> String {
-    let whose = match limit.purse.split_once(':') {
-        None => limit.purse.clone(),
+    let purse = limit.plain_purse();
+    let whose = match purse.split_once(':') {
+        None => purse.to_owned(),
         Some(("pr", _)) => "this pull request".to_owned(),
         Some(("workflow", path)) => format!("workflow {}", quote(path.rsplit('/').next().unwrap_or(path))),
         Some(("task", task)) => format!("{task} runs"),
@@ -173,6 +174,8 @@ mod tests {
             ("repo", "month", "repo · November"),
             ("pr:17", "total", "this pull request"),
             ("pr:17", "day", "this pull request · 1 Nov"),
+            ("github.com/acme/widgets pr:17", "total", "this pull request"),
+            ("github.com/acme/widgets repo", "month", "repo · November"),
             ("actor:octocat", "week", "actor `octocat` · week of 1 Nov"),
             ("workflow:.github/workflows/nightly.yml", "day", "workflow `nightly.yml` · 1 Nov"),
             ("task:review", "month", "review runs · November"),
