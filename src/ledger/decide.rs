@@ -324,8 +324,9 @@ pub fn extend(hold: &Hold, claim: &str, to: Usd, balances: &[Balance]) -> Result
 
 /// The run of a hold is over and says what it spent.
 ///
-/// Recorded in full, also above the cap. Late spend of an expired or voided hold is an adjustment. A
-/// repeated settlement with the same spend changes nothing.
+/// Recorded in full, also above the cap. Late spend of an expired or voided hold is an adjustment, also where
+/// a bound was put on it meanwhile; where a person has said what it cost, that stands. A repeated settlement with
+/// the same spend changes nothing.
 ///
 /// # Errors
 /// When the hold was settled at another amount.
@@ -347,9 +348,7 @@ pub fn settle_as(hold: &Hold, spend: &Spend, outcome: Option<&str>) -> Result<Op
             outcome: outcome.map(str::to_owned),
         }),
         _ if hold.spend == *spend => return Ok(None),
-        Phase::Expired | Phase::Voided if !hold.adjusted => {
-            return adjust(hold, spend, "the run settled late");
-        }
+        _ if hold.awaits_its_run() => return adjust(hold, spend, "the run settled late"),
         Phase::Settled | Phase::Expired | Phase::Voided => {
             let (recorded, wanted) = (hold.spend.usd, spend.usd);
             return Err(Refusal::SettledOtherwise { hold: hold.id.clone(), recorded, wanted });

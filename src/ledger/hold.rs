@@ -86,6 +86,19 @@ impl Hold {
         self.spend.usd > self.terms.cap
     }
 
+    /// Whether its run is still taken at its word, should it settle after all: it never said what it spent, and
+    /// nobody else did. A correction that is a bound in full, as `tollgate reconcile` makes it, says only what it
+    /// cannot have been above; what a person says stands.
+    #[must_use]
+    pub fn awaits_its_run(&self) -> bool {
+        let bound = self.spend.usd > Usd::ZERO && self.spend.estimated == self.spend.usd;
+        match self.phase {
+            Phase::Expired => !self.adjusted || bound,
+            Phase::Voided => !self.adjusted,
+            Phase::Held | Phase::Settled => false,
+        }
+    }
+
     /// Whether its spend counts towards a purse in a window.
     #[must_use]
     pub fn counts_towards(&self, purse: &str, window: &Window) -> bool {

@@ -234,6 +234,26 @@ pub struct Spend {
     pub notional: Usd,
 }
 
+impl Spend {
+    /// What it is once a person has said that it cost `usd`: none of that is a bound any more.
+    ///
+    /// What was used on a subscription was never part of the cost, and stays; so do the models with their
+    /// requests and tokens. A model that had all of the cost has all of the new one. Several keep theirs where
+    /// that comes to `usd` at most, and the rest is no model's; where it comes to more, nobody knows how `usd`
+    /// is split, and all of it is no model's.
+    #[must_use]
+    pub fn corrected_to(&self, usd: Usd) -> Self {
+        let mut models = self.models.clone();
+        let named: Usd = models.iter().map(|model| model.usd).sum();
+        match models.as_mut_slice() {
+            [only] if named == self.usd => only.usd = usd,
+            _ if named <= usd => {}
+            several => several.iter_mut().for_each(|model| model.usd = Usd::ZERO),
+        }
+        Self { usd, estimated: Usd::ZERO, models, notional: self.notional }
+    }
+}
+
 /// serde hands out a reference.
 fn is_nothing(usd: &Usd) -> bool {
     *usd == Usd::ZERO

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use tollgate::id::HoldId;
 use tollgate::ledger::event::{Kind, Note};
 use tollgate::ledger::store::{Clock, Options, Store};
+use tollgate::ledger::{ModelSpend, Spend};
+use tollgate::money::Usd;
+use tollgate::tokens::Counts;
 
 use crate::ledger::{budget, cents, command, filled, request, spend};
 use crate::support::{Tollgate, git};
@@ -36,6 +39,68 @@ fn a_correction_is_on_a_persons_word() {
     assert_eq!(body.evidence, "kim: the invoice");
     assert_eq!(body.delta, "-0.375".parse().expect("an amount"));
     assert_eq!(store.verify().expect("in order").head, Ok(()));
+}
+
+#[test]
+fn a_correction_keeps_who_used_what_and_what_a_subscription_paid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = filled(folder.path());
+    let store =
+        Store::open(folder.path(), Options { clock: Clock::from_fn(move || now), ..Options::default() })
+            .expect("a ledger");
+    let used = |model: &str, usd: u32, notional: u32| ModelSpend {
+        model: model.to_owned(),
+        usd: cents(usd),
+        requests: 3,
+        tokens: Counts { input: 1_000, output: 200, ..Counts::default() },
+        notional: cents(notional),
+    };
+    let two = vec![used("claude-opus-5", 20, 7), used("claude-haiku-4-5", 10, 0)];
+    let one = vec![used("claude-haiku-4-5", 30, 0)];
+    for (hold, models, notional) in
+        [("fits", &two, 7), ("split", &two, 7), ("alone", &one, 0), ("back", &two, 7)]
+    {
+        let spent =
+            Spend { usd: cents(30), estimated: cents(4), models: models.clone(), notional: cents(notional) };
+        store.reserve(&request(hold, 50, budget(1000), now)).expect("an answer");
+        store.settle(&HoldId::from_text(hold), &spent).expect("settled");
+    }
+    let adjust = |hold: &str, usd: &str| {
+        let words = ["adjust", "--hold", hold, "--usd", usd, "--reason", "the invoice", "--by", "kim"];
+        assert_eq!(command(folder.path(), now, &words).0, 0, "{hold}");
+    };
+    adjust("fits", "0.36");
+    adjust("split", "0.24");
+    adjust("alone", "0.12");
+    adjust("back", "0.24");
+    adjust("back", "0.3");
+    let mut unnamed = cents(0);
+    for (hold, usd, models, notional) in [
+        ("fits", 36, two, 7),
+        ("split", 24, vec![used("claude-opus-5", 0, 7), used("claude-haiku-4-5", 0, 0)], 7),
+        ("alone", 12, vec![used("claude-haiku-4-5", 12, 0)], 0),
+        ("back", 30, vec![used("claude-opus-5", 0, 7), used("claude-haiku-4-5", 0, 0)], 7),
+    ] {
+        let found = store.hold(&HoldId::from_text(hold)).expect("read").expect(hold).spend;
+        unnamed = models.iter().fold(unnamed + cents(usd), |left, used| left - used.usd);
+        let expected = Spend { usd: cents(usd), estimated: cents(0), models, notional: cents(notional) };
+        assert_eq!(found, expected, "{hold}");
+    }
+    let verified = store.verify().expect("in order");
+    assert_eq!((verified.head, verified.charged), (Ok(()), cents(143 + 36 + 24 + 12 + 30)));
+    // What no model accounts for is told as that, so that the models' rows come to the same sum.
+    let (code, lines, err) = command(folder.path(), now, &["export"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (mut named, mut all) = (cents(0), cents(0));
+    for line in lines.lines() {
+        let run: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let usd =
+            |value: &serde_json::Value| value.as_str().expect("an amount").parse::<Usd>().expect("an amount");
+        all += usd(&run["usd"]);
+        named =
+            run["models"].as_array().expect("a list").iter().fold(named, |sum, used| sum + usd(&used["usd"]));
+    }
+    assert_eq!((all, all - named), (verified.charged, unnamed + cents(143)));
 }
 
 /// The files of a folder below it, with their contents.

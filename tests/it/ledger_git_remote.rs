@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tollgate::id::HoldId;
+use tollgate::ledger::event::{Bill, Kind, Note};
 use tollgate::ledger::store::git::{Credentials, GitPlace, RemoteError, Token};
 use tollgate::ledger::store::{Options, Store, StoreError};
-use tollgate::ledger::{Answer, Request};
+use tollgate::ledger::{Answer, Balance, Request};
 
-use crate::ledger::{budget, request, spend};
+use crate::ledger::{budget, cents, request, spend};
 use crate::ledger_git::{many_write, place};
 use crate::support::git;
 use crate::support::git_http::{GitHttp, bare};
@@ -98,6 +100,43 @@ fn a_push_whose_answer_was_lost_is_found_by_its_claim() {
     let error = store.reserve(&asked("b", &store)).err();
     // The first push lands, and the second try finds its hold.
     assert!(error.is_none(), "{error:?}");
+}
+
+#[test]
+fn a_note_or_a_refusal_whose_answer_was_lost_is_there_once() {
+    let world = World::new();
+    let store = world.store();
+    let key = HoldId::from_text("bill/anthropic/2026-11-23");
+    let bill = |billed| {
+        Note::Bill(Bill {
+            provider: "anthropic".to_owned(),
+            day: "2026-11-23".to_owned(),
+            billed: cents(billed),
+            ledger: cents(1),
+            unproven: cents(0),
+            models: Vec::new(),
+        })
+    };
+    let request = asked("a", &store);
+    let by = Balance { limit: budget(1), settled: cents(1), held: cents(0) };
+    let lose = |count| world.server.mood.lock().expect("a mood").lost_answers = count;
+    // What was on record before is something else that was asked for.
+    store.note(&key, bill(1)).expect("recorded");
+    lose(1);
+    store.note(&key, bill(1)).expect("recorded");
+    lose(2);
+    store.note(&key, bill(2)).expect("recorded");
+    lose(1);
+    store.refuse(&request, &by).expect("recorded");
+    let events = store.events(None).expect("events").map(|event| event.expect("an event").kind);
+    let said: Vec<String> = events
+        .map(|kind| match kind {
+            Kind::Note(Note::Bill(bill)) => format!("bill {}", bill.billed),
+            Kind::Refuse(_) => "refused".to_owned(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(said, ["bill 0.01", "bill 0.01", "bill 0.02", "refused"], "neither lost nor doubled");
 }
 
 #[test]

@@ -16,13 +16,12 @@ use tollgate::ledger::{Answer, Limit, Request};
 
 use crate::ledger::{budget, cents, request, spend};
 use crate::ledger_postgres::open;
+use crate::support::long::long;
 use crate::support::postgres::{Server, url};
 
 /// For how many seconds the loops run that have no other end.
-const LONG: &str = "TOLLGATE_TEST_LONG";
-
 fn seconds() -> u64 {
-    std::env::var(LONG).ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+    if long() { 60 } else { 10 }
 }
 
 /// What a client was told of a hold.

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use crate::exit;
 use crate::id::HoldId;
-use crate::ledger::Spend;
 use crate::ledger::event::{Event, Kind};
 use crate::ledger::store::{Findings, SHOWN_MAX, Store, StoreError};
 use crate::money::Usd;
@@ -40,11 +39,11 @@ pub struct AdjustArgs {
 /// Corrects a closed hold; returns what it was charged and what it is now.
 pub(super) fn adjust(store: &Store, args: &AdjustArgs) -> Result<(HoldId, Usd, Usd), StoreError> {
     let id = HoldId::from_text(&args.hold);
-    let before = store.hold(&id)?.map_or(Usd::ZERO, |hold| hold.spend.usd);
+    let before = store.hold(&id)?.map(|hold| hold.spend).unwrap_or_default();
     let by = args.by.as_deref().unwrap_or("somebody");
-    let spend = Spend { usd: args.usd, ..Spend::default() };
+    let spend = before.corrected_to(args.usd);
     let settlement = store.adjust(&id, &spend, &format!("{by}: {}", args.reason))?;
-    Ok((id, before, settlement.spend.usd))
+    Ok((id, before.usd, settlement.spend.usd))
 }
 
 /// Says what is wrong and what can be kept, and mends it on a person's word.

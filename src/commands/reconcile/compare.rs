@@ -226,7 +226,8 @@ impl Comparison {
                 "nothing on the ledger is proven for {date}, so that the bill of {name} may be of another account"
             ));
         }
-        if billed <= Usd::ZERO || billed + ROUNDING < proven {
+        // Nothing is ever corrected to nothing: a bill that leaves no room at all lacks something.
+        if billed <= Usd::ZERO || billed + ROUNDING <= proven {
             return Err(format!(
                 "the bill of {name} for {date} is ${billed}, which lacks the ${proven} that is proven"
             ));

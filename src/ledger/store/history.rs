@@ -15,6 +15,7 @@ use crate::id::HoldId;
 use crate::ledger::Limit;
 use crate::ledger::book::{Account, Discord};
 use crate::ledger::commit::{is_shard, shard_of};
+use crate::ledger::decide::Draft;
 use crate::ledger::event::{self, Event, Kind, LINE_BYTES_MAX, Line, LineError};
 use crate::ledger::hold::{Hold, Illegal};
 use crate::money::Usd;
@@ -322,6 +323,24 @@ pub(super) fn find(disk: &Disk, events: &Path, id: &HoldId) -> Result<Option<Hol
         stepped.map_err(|why| StoreError::line(place.path, place.line, discord(why)))?;
     }
     Ok(hold)
+}
+
+/// Whether this very event is there, of an instant or later.
+pub(super) fn has(disk: &Disk, events: &Path, draft: &Draft, since: Timestamp) -> Result<bool, StoreError> {
+    let quoted = quoted(draft.hold.as_str());
+    let finder = memmem::Finder::new(&quoted);
+    let names = self::since(shards(disk, events)?, since);
+    let newest = names.len();
+    let names = names.into_iter().enumerate().map(|(index, name)| (name, index + 1 == newest));
+    let mut found = false;
+    scan(disk, events, names.collect(), |bytes, place| {
+        if !found && finder.find(bytes).is_some() {
+            let event = read(bytes, place)?.event;
+            found = event.at >= since && event.hold == draft.hold && event.kind == draft.kind;
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// A text as it stands in a line, with its quotation marks.

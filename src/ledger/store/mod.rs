@@ -18,6 +18,7 @@ pub mod postgres;
 mod session;
 mod transfer;
 
+use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -295,18 +296,14 @@ impl Store {
         }
     }
 
-    /// Records that a run was not started because `by` had too little left. It takes nothing from any
+    /// Records that a run was not started because `by` had too little left, once. It takes nothing from any
     /// limit; reports count it.
     ///
     /// # Errors
     /// When the ledger cannot be used, or the request makes no sense.
     pub fn refuse(&self, request: &Request, by: &Balance) -> Result<(), StoreError> {
         match self.rules() {
-            Rules::Ours(store) => store.write(|session| {
-                let at = session.time();
-                let draft = decide::refuse(request, by, at)?;
-                session.commit(vec![draft], at)
-            }),
+            Rules::Ours(store) => store.write_once(|at| decide::refuse(request, by, at)),
             Rules::Theirs(postgres) => postgres.refuse(request, by),
         }
     }
@@ -353,17 +350,15 @@ impl Store {
         self.close(id, ours, |postgres| postgres.adjust(id, spend, evidence))
     }
 
-    /// Puts something on record that is of no hold; `key` says what it is about.
+    /// Puts something on record that is of no hold, once; `key` says what it is about.
     ///
     /// # Errors
     /// When the ledger cannot be used.
     pub fn note(&self, key: &HoldId, note: Note) -> Result<(), StoreError> {
         match self.rules() {
-            Rules::Ours(store) => store.write(|session| {
-                let draft = Draft { hold: key.clone(), kind: Kind::Note(note.clone()) };
-                let at = session.time();
-                session.commit(vec![draft], at)
-            }),
+            Rules::Ours(store) => {
+                store.write_once(|_| Ok(Draft { hold: key.clone(), kind: Kind::Note(note.clone()) }))
+            }
             Rules::Theirs(postgres) => postgres.note(key, &note),
         }
     }
@@ -476,6 +471,22 @@ impl Folded<'_> {
             Self::File(file) => work(&mut file.begin_write()?),
             Self::Git(git) => git.write(work),
         }
+    }
+
+    /// Writes an event that no state of a hold would tell to be there already: where a push of it broke down, and
+    /// may have arrived, it is looked for first.
+    fn write_once(&self, draft: impl Fn(Timestamp) -> Result<Draft, Refusal>) -> Result<(), StoreError> {
+        let first = Cell::new(None);
+        self.write(|session| {
+            let at = session.time();
+            let draft = draft(at)?;
+            let began = first.get().unwrap_or(at);
+            first.set(Some(began));
+            if session.has_arrived(&draft, began)? {
+                return Ok(());
+            }
+            session.commit(vec![draft], at)
+        })
     }
 
     fn read<T>(&self, work: impl Fn(&mut Session) -> Result<T, StoreError>) -> Result<T, StoreError> {

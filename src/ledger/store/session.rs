@@ -125,6 +125,16 @@ impl Session {
             .collect())
     }
 
+    /// Whether the ledger has this very event of `since` or later already: a push that broke down may have
+    /// arrived. Holds are known again by their claims and phases; this is for events that are of no hold.
+    pub(super) fn has_arrived(&self, draft: &Draft, since: Timestamp) -> Result<bool, StoreError> {
+        match &self.ground {
+            Ground::File(_) => Ok(false),
+            Ground::Git(git) if !git.may_have_arrived() => Ok(false),
+            Ground::Git(git) => history::has(&Disk::Machine, &git.events_folder(Some(since))?, draft, since),
+        }
+    }
+
     /// Makes lines part of the ledger that were decided elsewhere.
     pub(super) fn put(&mut self, commit: &Commit) -> Result<(), StoreError> {
         self.ground.put(commit)?;

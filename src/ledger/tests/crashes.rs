@@ -12,6 +12,7 @@ use super::faulty::{Change, Content, Disk as Faulty, Fault, Record, Survives};
 use super::invariants::{Fold, check_store};
 use super::*;
 use crate::ledger::Answer;
+use crate::ledger::event;
 use crate::ledger::store::{Disk, StoreError};
 
 const FOLDER: &str = "/srv/ledger";
@@ -25,12 +26,14 @@ enum Ask {
     Void(&'static str),
     Expire(&'static str),
     Adjust(&'static str, &'static str),
+    Extend(&'static str, &'static str),
+    Note(&'static str),
     Sweep,
 }
 
-use Ask::{Adjust, Expire, Refuse, Reserve, Settle, Sweep, Void};
+use Ask::{Adjust, Expire, Extend, Note, Refuse, Reserve, Settle, Sweep, Void};
 
-/// When, and what: 21 events, three of them in one write, in two months.
+/// When, and what: 23 events, three of them in one write, in two months.
 const SCRIPT: &[(&str, Ask)] = &[
     ("2026-11-30T20:00:00Z", Reserve("a", "2")),
     ("2026-11-30T20:01:00Z", Reserve("b", "2")),
@@ -44,6 +47,8 @@ const SCRIPT: &[(&str, Ask)] = &[
     ("2026-11-30T22:02:00Z", Adjust("d", "0.125")),
     ("2026-11-30T23:30:00Z", Reserve("f", "3")),
     ("2026-11-30T23:31:00Z", Refuse("g")),
+    ("2026-11-30T23:32:00Z", Extend("f", "3.25")),
+    ("2026-12-01T00:09:00Z", Note("bill/anthropic/2026-11-29")),
     ("2026-12-01T00:10:00Z", Settle("f", "3.5")),
     ("2026-12-01T00:11:00Z", Reserve("h", "1")),
     ("2026-12-01T00:12:00Z", Expire("h")),
@@ -55,6 +60,17 @@ const SCRIPT: &[(&str, Ask)] = &[
 
 fn budget() -> Limit {
     limit("repo", always(), "20", Enforce::Hard)
+}
+
+fn bill() -> event::Note {
+    event::Note::Bill(event::Bill {
+        provider: "anthropic".to_owned(),
+        day: "2026-11-29".to_owned(),
+        billed: usd("1.5"),
+        ledger: usd("1.25"),
+        unproven: usd("0.5"),
+        models: Vec::new(),
+    })
 }
 
 /// A process that asks: its store, and the script's clock.
@@ -80,11 +96,13 @@ impl Process {
                 Answer::Granted { .. } => Ok(()),
                 Answer::Refused { by } => panic!("{hold} was refused by {by:?}"),
             },
+            // On a ledger that has it, it is recorded once more only where it is not there yet.
+            Refuse(key) | Note(key)
+                if store.events(None)?.any(|event| event.is_ok_and(|event| event.hold == id(key))) =>
+            {
+                store.sweep().map(drop)
+            }
             Refuse(hold) => {
-                // On a ledger that has it, it is recorded once more only where it is not there yet.
-                if store.events(None)?.any(|event| event.is_ok_and(|event| event.hold == id(hold))) {
-                    return store.sweep().map(drop);
-                }
                 let balance = store.balances(&[budget()])?.remove(0);
                 store.refuse(&Request { least: usd("50"), ..request(hold, "50") }, &balance)
             }
@@ -92,6 +110,14 @@ impl Process {
             Void(hold) => store.void(&id(hold), "nothing was forwarded").map(drop),
             Expire(hold) => store.expire(&id(hold), None).map(drop),
             Adjust(hold, amount) => store.adjust(&id(hold), &spend(amount), "an invoice").map(drop),
+            Extend(hold, to) => match store.extend(&id(hold), &format!("claim of {hold}"), usd(to))? {
+                Answer::Granted { cap, .. } => {
+                    assert_eq!(cap, usd(to));
+                    Ok(())
+                }
+                Answer::Refused { by } => panic!("{hold} was not extended by {by:?}"),
+            },
+            Note(key) => store.note(&id(key), bill()),
             Sweep => store.sweep().map(drop),
         }
     }
@@ -123,7 +149,7 @@ impl Reference {
             reference.events.push(events(&disk.content()));
         }
         let lines = reference.events[SCRIPT.len()].iter().filter(|byte| **byte == b'\n').count();
-        assert!(lines >= 20, "{lines} events");
+        assert_eq!(lines, 23, "events");
         reference
     }
 
@@ -222,7 +248,7 @@ fn whatever_a_cut_leaves_the_next_start_finds_all_that_was_acknowledged() {
 fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
     let reference = Reference::new();
     let mut seen = HashSet::new();
-    for step in [0, 7, 8, 12] {
+    for step in [0, 7, 8, 12, 13] {
         let disk = reference.disks[step].fork();
         let before = disk.record().changes.len();
         Process::start(&disk).and_then(|process| process.ask(step)).expect("an undisturbed step");
@@ -331,7 +357,7 @@ fn a_disk_that_fails_or_is_full_at_any_call_loses_nothing_that_was_acknowledged(
 fn a_store_that_forgot_to_sync_would_be_found_out() {
     let reference = Reference::new();
     // The first events of both months make names.
-    for (call, step) in [("fsync", 0), ("fsync", 3), ("fsync of a folder", 0), ("fsync of a folder", 12)] {
+    for (call, step) in [("fsync", 0), ("fsync", 3), ("fsync of a folder", 0), ("fsync of a folder", 13)] {
         let disk = reference.disks[step].fork();
         disk.lie(call);
         Process::start(&disk).and_then(|process| process.ask(step)).expect("it knows nothing");
@@ -345,12 +371,10 @@ fn a_store_that_forgot_to_sync_would_be_found_out() {
 fn the_checker_of_the_script_is_not_blind() {
     let reference = Reference::new();
     let text = String::from_utf8(reference.events[SCRIPT.len()].clone()).expect("text");
-    let events: Vec<_> = text
-        .lines()
-        .map(|line| crate::ledger::event::decode(line.as_bytes()).expect("an event").event)
-        .collect();
+    let events: Vec<_> =
+        text.lines().map(|line| event::decode(line.as_bytes()).expect("an event").event).collect();
     Fold::of(&events).expect("in order");
-    let names = |events: &[crate::ledger::event::Event]| Fold::of(events).expect_err("out of order").name;
+    let names = |events: &[event::Event]| Fold::of(events).expect_err("out of order").name;
     let mut gap = events.clone();
     gap.remove(3);
     assert_eq!(names(&gap), "I6");

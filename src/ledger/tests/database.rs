@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::server::Server;
 use super::*;
 use crate::ledger::Lift;
+use crate::ledger::event::{Bill, Note};
 use crate::ledger::store::postgres::PostgresPlace;
 
 /// A ledger in a database of its own, by this clock; its tables are made.
@@ -47,8 +48,9 @@ enum What {
     Settle { run: prop::sample::Index, spent: u32, outcome: bool },
     Void { run: prop::sample::Index },
     Expire { run: prop::sample::Index, evidence: Option<u32> },
-    Adjust { run: prop::sample::Index, spent: u32 },
+    Adjust { run: prop::sample::Index, spent: u32, bound: bool },
     Refuse { want: u32 },
+    Note { billed: u32 },
     Sweep,
 }
 
@@ -63,7 +65,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         5 => (run(), 0..45_u32, any::<bool>()).prop_map(|(run, spent, outcome)| What::Settle { run, spent, outcome }),
         1 => run().prop_map(|run| What::Void { run }),
         1 => (run(), prop::option::of(0..30_u32)).prop_map(|(run, evidence)| What::Expire { run, evidence }),
-        1 => (run(), 0..45_u32).prop_map(|(run, spent)| What::Adjust { run, spent }),
+        2 => (run(), 0..45_u32, any::<bool>()).prop_map(|(run, spent, bound)| What::Adjust { run, spent, bound }),
+        1 => (1..40_u32).prop_map(|billed| What::Note { billed }),
         1 => (1..40_u32).prop_map(|want| What::Refuse { want }),
         1 => Just(What::Sweep),
     ];
@@ -204,9 +207,19 @@ impl Pair {
                 let (id, evidence) = (run(index), evidence.map(exactly));
                 self.both(|store| store.expire(&id, evidence.as_ref()));
             }
-            What::Adjust { run: index, spent } => {
-                let (id, spend) = (run(index), exactly(*spent));
+            What::Adjust { run: index, spent, bound } => {
+                let (id, mut spend) = (run(index), exactly(*spent));
+                if *bound {
+                    spend.estimated = spend.usd;
+                }
                 self.both(|store| store.adjust(&id, &spend, "an invoice"));
+            }
+            What::Note { billed } => {
+                let day = "2026-11-29".to_owned();
+                let (provider, models) = ("a \"provider\"".to_owned(), Vec::new());
+                let (billed, ledger, unproven) = (cents(*billed), cents(7), Usd::ZERO);
+                let bill = Bill { provider, day, billed, ledger, unproven, models };
+                self.both(|store| store.note(&id("bill/\"a\"/2026-11-29"), Note::Bill(bill.clone())));
             }
             What::Refuse { want } => {
                 let limits = [self.limit((0, 100, 0))];
@@ -240,7 +253,7 @@ fn every_history_reads_the_same_in_files_and_in_tables() {
     let hands = Hands::at("2026-11-29T21:00:00Z");
     drop(store(&server, &hands));
     let url = server.url("books");
-    let cases = if std::env::var_os("TOLLGATE_TEST_LONG").is_some() { 400 } else { 25 };
+    let cases = if long() { 400 } else { 25 };
     let case = AtomicI64::new(0);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     proptest!(config, |(wishes in prop::collection::vec(wish(), 1..40))| {

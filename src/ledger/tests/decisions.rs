@@ -7,6 +7,7 @@ use crate::ledger::commit::{self, Head};
 use crate::ledger::decide::{self, Refusal};
 use crate::ledger::event::Kind;
 use crate::ledger::event::{self, LineError};
+use crate::ledger::hold::Hold;
 use crate::ledger::{Answer, Balance, Lift};
 
 const NOON: &str = "2026-11-23T12:00:00Z";
@@ -152,30 +153,34 @@ fn the_same_key_gets_the_same_answer_or_an_error() {
     );
 }
 
+/// A step of a hold, in words.
+fn step(hold: &Hold, what: &str) -> Result<Option<decide::Draft>, Refusal> {
+    let bound = |amount: &str| Spend { estimated: usd(amount), ..spend(amount) };
+    match what.split_once(' ') {
+        Some(("settle", amount)) => decide::settle(hold, &spend(amount)),
+        Some(("expire", amount)) => decide::expire(hold, Some(&spend(amount))),
+        Some(("adjust", amount)) => decide::adjust(hold, &spend(amount), "an invoice"),
+        Some(("bound", amount)) => decide::adjust(hold, &bound(amount), "a bill"),
+        Some(_) => unreachable!("no such step: {what}"),
+        None if what == "void" => decide::void(hold, "by hand"),
+        None => decide::expire(hold, None),
+    }
+}
+
 #[test]
 fn a_hold_closes_once_and_is_adjusted_after() {
     let (head, request) = with_one_hold();
     let mut held = head.book.live_hold(&request.hold).cloned().expect("the hold");
     held.id = id("h");
-    // (first step, second step, what the second comes to, what is charged in the end)
-    let step = |hold: &mut crate::ledger::hold::Hold, what: &str| -> String {
-        let draft = match what.split_once(' ') {
-            Some(("settle", amount)) => decide::settle(hold, &spend(amount)),
-            Some(("expire", amount)) => decide::expire(hold, Some(&spend(amount))),
-            Some(("adjust", amount)) => decide::adjust(hold, &spend(amount), "an invoice"),
-            Some(_) => unreachable!("no such step: {what}"),
-            None if what == "void" => decide::void(hold, "by hand"),
-            None => decide::expire(hold, None),
-        };
-        match draft {
-            Ok(None) => "nothing".to_owned(),
-            Ok(Some(draft)) => {
-                hold.step(&draft.kind).expect("a decided step");
-                draft.kind.as_str().to_owned()
-            }
-            Err(refusal) => refusal.to_string().lines().next().unwrap_or_default().to_owned(),
+    let take = |hold: &mut Hold, what: &str| match step(hold, what) {
+        Ok(None) => "nothing".to_owned(),
+        Ok(Some(draft)) => {
+            hold.step(&draft.kind).expect("a decided step");
+            draft.kind.as_str().to_owned()
         }
+        Err(refusal) => refusal.to_string().lines().next().unwrap_or_default().to_owned(),
     };
+    // (first step, second step, what the second comes to, what is charged in the end)
     for (first, second, expected, charged) in [
         ("settle 0.4", "settle 0.4", "nothing", "0.4"),
         (
@@ -198,8 +203,8 @@ fn a_hold_closes_once_and_is_adjusted_after() {
         ("adjust 0.4", "settle 0.4", "settle", "0.4"),
     ] {
         let mut hold = held.clone();
-        step(&mut hold, first);
-        assert_eq!(step(&mut hold, second), expected, "{first}, {second}");
+        take(&mut hold, first);
+        assert_eq!(take(&mut hold, second), expected, "{first}, {second}");
         assert_eq!(hold.spend.usd, usd(charged), "{first}, {second}");
     }
 }
@@ -213,6 +218,39 @@ fn late_evidence_counts_once() {
     let late = decide::settle(&hold, &spend("0.4")).expect("a step").expect("an event");
     hold.step(&late.kind).expect("a step");
     assert!(matches!(decide::settle(&hold, &spend("0.5")), Err(Refusal::SettledOtherwise { .. })));
+}
+
+#[test]
+fn late_evidence_counts_over_a_bound_and_not_over_a_persons_word() {
+    let refused = "settled otherwise";
+    for (steps, charged) in [
+        (&["expire", "bound 0.5", "settle 0.4"][..], "0.4"),
+        (&["expire", "bound 0.5", "settle 0.7"], "0.7"),
+        (&["expire", "bound 0.5", "settle 0.5"], "0.5"),
+        (&["expire", "bound 0.5", "bound 0.3", "settle 0.4"], "0.4"),
+        (&["expire", "bound 0.5", "settle 0.4", "settle 0.4"], "0.4"),
+        (&["expire", "bound 0.5", "settle 0.4", "settle 0.3"], refused),
+        (&["expire", "bound 0.5", "adjust 0.3", "settle 0.4"], refused),
+        (&["expire", "adjust 0.5", "settle 0.4"], refused),
+        (&["expire", "adjust 0", "settle 0.4"], refused),
+        (&["void", "bound 0.5", "settle 0.4"], refused),
+        (&["settle 0.6", "bound 0.5", "settle 0.4"], refused),
+    ] {
+        let (head, request) = with_one_hold();
+        let mut hold = head.book.live_hold(&request.hold).cloned().expect("the hold");
+        let mut last = Ok(None);
+        for what in steps {
+            last = step(&hold, what);
+            if let Ok(Some(draft)) = &last {
+                hold.step(&draft.kind).expect("a decided step");
+            }
+        }
+        match last {
+            Ok(_) => assert_eq!((hold.spend, charged), (spend(charged), charged), "{steps:?}"),
+            Err(Refusal::SettledOtherwise { .. }) => assert_eq!(refused, charged, "{steps:?}"),
+            Err(other) => panic!("{steps:?}: {other}"),
+        }
+    }
 }
 
 #[test]

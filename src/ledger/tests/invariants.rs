@@ -66,6 +66,7 @@ pub(crate) struct Folded {
     pub(crate) phase: Phase,
     pub(crate) overrun: bool,
     purses: Vec<String>,
+    limits: Vec<Limit>,
 }
 
 impl Folded {
@@ -83,6 +84,8 @@ impl Folded {
 pub(crate) struct Fold {
     pub(crate) holds: BTreeMap<HoldId, Folded>,
     limits: Vec<Limit>,
+    /// Notes, which are of no hold, and how often each is there.
+    pub(crate) notes: BTreeMap<HoldId, u64>,
     events: u64,
     at: Option<Timestamp>,
 }
@@ -105,13 +108,7 @@ impl Fold {
         self.at = Some(*at);
         match kind {
             Kind::Reserve(terms) => {
-                for limit in terms.limits.iter().filter(|limit| limit.enforce == Enforce::Hard) {
-                    let taken = self.taken(limit);
-                    if taken + terms.cap > limit.usd {
-                        let (cap, most) = (terms.cap, limit.usd);
-                        return broken("I1", format!("{hold} got {cap} of {most} with {taken} taken"));
-                    }
-                }
+                self.has_room(hold, &terms.limits, terms.cap)?;
                 self.limits.retain(|limit| !terms.limits.iter().any(|new| same(new, limit)));
                 self.limits.extend(terms.limits.iter().cloned());
                 let folded = Folded {
@@ -122,6 +119,7 @@ impl Fold {
                     phase: Phase::Held,
                     overrun: false,
                     purses: terms.purses.clone(),
+                    limits: terms.limits.clone(),
                 };
                 match self.holds.insert(hold.clone(), folded) {
                     None => Ok(()),
@@ -142,19 +140,37 @@ impl Fold {
                 }
                 _ => broken("I3", format!("{hold} was adjusted and not closed")),
             },
-            Kind::Extend(body) => match self.holds.get_mut(hold) {
+            Kind::Extend(body) => match self.holds.get(hold) {
                 Some(folded) if folded.phase == Phase::Held && folded.cap < body.cap => {
-                    folded.cap = body.cap;
+                    if body.of.reserved != folded.reserved || body.of.purses != folded.purses {
+                        return broken("I3", format!("{hold} was extended as somebody else's"));
+                    }
+                    self.has_room(hold, &folded.limits, body.cap - folded.cap)?;
+                    self.holds.entry(hold.clone()).and_modify(|folded| folded.cap = body.cap);
                     Ok(())
                 }
                 _ => broken("I3", format!("{hold} was extended and not held, or to no more than it has")),
             },
-            Kind::Note(_) => Ok(()),
+            Kind::Note(_) => {
+                *self.notes.entry(hold.clone()).or_default() += 1;
+                Ok(())
+            }
             Kind::Refuse(body) => match self.denies(&body.by, body.least) {
                 true => Ok(()),
                 false => broken("I10", format!("{hold} was refused by `{}`, which had room", body.by.purse)),
             },
         }
+    }
+
+    /// I1: whether hard limits have room for so much more.
+    fn has_room(&self, hold: &HoldId, limits: &[Limit], more: Usd) -> Result<(), Broken> {
+        for limit in limits.iter().filter(|limit| limit.enforce == Enforce::Hard) {
+            let (taken, most) = (self.taken(limit), limit.usd);
+            if taken + more > most {
+                return broken("I1", format!("{hold} got {more} of {most} with {taken} taken"));
+            }
+        }
+        Ok(())
     }
 
     fn close(&mut self, hold: &HoldId, phase: Phase, charged: Usd, of: &Origin) -> Result<(), Broken> {

@@ -1,7 +1,7 @@
 //! Real processes at one ledger, killed at any moment: a thousand in the test run, ten thousand in the
 //! nightly.
 //!
-//! A process reserves, spends, settles, and says what it was told. It is killed after so many answers and a
+//! A process puts a note on record, reserves, extends, settles, and says what it was told. It is killed after so many answers and a
 //! random moment more; the next one first charges what the dead one held. A disk without power is the
 //! matter of `crashes`: a kill leaves the kernel alive.
 
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::invariants::{Run, check_store};
 use super::*;
 use crate::ledger::Answer;
+use crate::ledger::event::{Bill, Note};
 use crate::ledger::hold::Phase;
 
 /// Set in a process that works for the test: the ledger's folder, its budget, the process's own name, and
@@ -24,12 +25,24 @@ const WORK: &str = "TOLLGATE_TEST_LEDGER_KILLS";
 const KILLS: u32 = 50;
 /// Processes at one ledger at the same time.
 const AT_ONCE: u32 = 2;
-/// What a run wants, and what it spends.
+/// What a run wants, what it wants then, and what it spends.
 const CAP: &str = "0.03";
+const MORE: &str = "0.04";
 const SPENT: &str = "0.01";
 
 fn budget(amount: &str) -> Limit {
     limit("repo", always(), amount, Enforce::Hard)
+}
+
+fn bill() -> Note {
+    Note::Bill(Bill {
+        provider: "anthropic".to_owned(),
+        day: "2026-11-23".to_owned(),
+        billed: usd(SPENT),
+        ledger: usd(SPENT),
+        unproven: usd("0"),
+        models: Vec::new(),
+    })
 }
 
 /// Not a test: what the processes do that the test starts.
@@ -44,12 +57,20 @@ fn worker() {
             store.expire(&hold.id, None).expect("charged");
         }
     }
+    let key = id(&format!("bill/{name}"));
+    store.note(&key, bill()).expect("recorded");
+    println!("\nnoted {key}");
     for number in 0.. {
         let hold = format!("{name}/{number}");
         let request = Request { least: usd(CAP), ..request(&hold, CAP, &[budget(most)], store.now()) };
         match store.reserve(&request).expect("an answer") {
             Answer::Granted { .. } => {
                 println!("\nreserved {hold}");
+                let more = store.extend(&request.hold, &request.claim, usd(MORE)).expect("an answer");
+                if let Answer::Granted { cap, .. } = more {
+                    assert_eq!(cap, usd(MORE));
+                    println!("\nextended {hold}");
+                }
                 store.settle(&request.hold, &spend(SPENT)).expect("a settlement");
                 println!("\nsettled {hold}");
             }
@@ -81,8 +102,8 @@ fn killed(mut child: Child, answers: u64, more: Duration) -> Vec<String> {
     let pipe = BufReader::new(child.stdout.take().expect("a pipe"));
     let reader = std::thread::spawn(move || {
         let lines = pipe.lines().map_while(Result::ok);
-        let said =
-            lines.filter(|line| ["reserved ", "settled ", "refused "].iter().any(|w| line.starts_with(w)));
+        let words = ["noted ", "reserved ", "extended ", "settled ", "refused "];
+        let said = lines.filter(|line| words.iter().any(|word| line.starts_with(word)));
         said.for_each(|line| drop(tell.send(line)));
     });
     let mut said: Vec<String> = told.iter().take(usize::try_from(answers).expect("few")).collect();
@@ -108,6 +129,8 @@ struct Count {
     kills: u32,
     acknowledged: usize,
     refused: usize,
+    extended: usize,
+    noted: usize,
     orphans: usize,
 }
 
@@ -127,7 +150,7 @@ fn one_ledger(seed: u32) -> Count {
                     let name = format!("s{slot}-{}", said.len());
                     let child = start(path, most, &name, &format!("s{slot}-"));
                     let more = Duration::from_micros(dice.below(2_500));
-                    said.push(killed(child, dice.below(5), more));
+                    said.push(killed(child, dice.below(7), more));
                 }
                 said.concat()
             }
@@ -138,9 +161,13 @@ fn one_ledger(seed: u32) -> Count {
     let store = Store::open(&path, Options::default()).expect("a ledger");
     let said: Vec<&String> = slots.iter().flatten().collect();
     let mut runs: BTreeMap<&str, Run> = BTreeMap::new();
-    let mut refused = 0;
+    let (mut refused, mut extended, mut notes) = (0, 0, Vec::new());
     for line in &said {
         let (what, hold) = line.split_once(' ').expect("two words");
+        if what == "noted" {
+            notes.push(id(hold));
+            continue;
+        }
         let run = runs.entry(hold).or_default();
         run.holds = vec![id(hold)];
         match what {
@@ -148,6 +175,11 @@ fn one_ledger(seed: u32) -> Count {
                 run.granted = usd(CAP);
                 run.allowance = usd(CAP);
                 run.spent = usd(SPENT);
+            }
+            "extended" => {
+                run.granted = usd(MORE);
+                run.allowance = usd(MORE);
+                extended += 1;
             }
             "settled" => run.settled = true,
             _ => {
@@ -160,6 +192,10 @@ fn one_ledger(seed: u32) -> Count {
     let dead = Run { dead: true, ..Run::default() };
     let truths: Vec<Run> = runs.values().cloned().chain([dead]).collect();
     let fold = check_store(&store, &truths, None).unwrap_or_else(|broken| panic!("ledger {seed}: {broken}"));
+    for note in &notes {
+        assert_eq!(fold.notes.get(note), Some(&1), "ledger {seed}: {note} was acknowledged");
+    }
+    assert!(fold.notes.values().all(|count| *count == 1), "ledger {seed}: {:?}", fold.notes);
     for run in runs.values() {
         match fold.holds.get(&run.holds[0]) {
             None => assert!(run.refused, "ledger {seed}: {:?} was acknowledged and is lost", run.holds),
@@ -169,7 +205,7 @@ fn one_ledger(seed: u32) -> Count {
     }
     assert!(fold.taken(&budget(most)) <= usd(most), "ledger {seed}: over its budget");
     let orphans = fold.holds.values().filter(|hold| hold.phase == Phase::Expired).count();
-    Count { kills: KILLS, acknowledged: said.len() - refused, refused, orphans }
+    Count { kills: KILLS, acknowledged: said.len() - refused, refused, extended, noted: notes.len(), orphans }
 }
 
 #[test]
@@ -194,10 +230,13 @@ fn processes_that_are_killed_lose_nothing_double_nothing_and_pass_no_budget() {
     let acknowledged: usize = counts.iter().map(|count| count.acknowledged).sum();
     let refused: usize = counts.iter().map(|count| count.refused).sum();
     let orphans: usize = counts.iter().map(|count| count.orphans).sum();
+    let extended: usize = counts.iter().map(|count| count.extended).sum();
+    let noted: usize = counts.iter().map(|count| count.noted).sum();
     println!(
-        "{kills} processes killed at {ledgers} ledgers: {acknowledged} steps acknowledged and found, {refused} \
-         refused, {orphans} holds of the dead charged; 0 lost, 0 doubled, 0 over a budget"
+        "{kills} processes killed at {ledgers} ledgers: {acknowledged} steps acknowledged and found, {extended} \
+         of them extensions and {noted} notes, {refused} refused, {orphans} holds of the dead charged; 0 lost, 0 doubled, 0 over a budget"
     );
     assert_eq!(kills, ledgers * KILLS);
     assert!(acknowledged > 500 && refused > 20 && orphans > 50, "there was something to lose");
+    assert!(extended > 50 && noted > 200, "there was something to lose");
 }

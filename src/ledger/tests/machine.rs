@@ -15,6 +15,8 @@ use super::files::Bench;
 use super::invariants::{Run as Truth, check_store};
 use super::*;
 use crate::ledger::Answer;
+use crate::ledger::event::{Bill, Note};
+use crate::ledger::store::StoreError;
 
 /// A kind of store.
 pub(crate) trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
@@ -59,7 +61,9 @@ enum Step {
     Settle { run: usize, spent: u32 },
     Void { run: usize },
     Expire { run: usize, evidence: Option<u32> },
-    Adjust { run: usize, spent: u32 },
+    Adjust { run: usize, spent: u32, bound: bool },
+    Extend { run: usize, to: u32, other: bool, again: bool },
+    Note,
     Sweep,
     Wait { seconds: i64 },
     LoseHead,
@@ -76,8 +80,8 @@ struct Run {
     voided: bool,
     expired: bool,
     adjusted: bool,
-    /// It is charged without evidence.
-    unproven: bool,
+    /// So much of what it is charged is a bound.
+    estimated: u32,
 }
 
 /// What the last step must have come to.
@@ -86,6 +90,8 @@ enum Expected {
     Done(bool),
     Granted(u32),
     Refused,
+    /// It is not held, or not by who asks.
+    Denied,
     Swept(usize),
 }
 
@@ -95,13 +101,15 @@ struct Reference<K> {
     runs: Vec<Run>,
     expected: Expected,
     swept: Option<i64>,
+    notes: u64,
     kind: PhantomData<K>,
 }
 
 impl<K> Clone for Reference<K> {
     fn clone(&self) -> Self {
-        let Self { now, runs, expected, swept, kind } = self;
-        Self { now: *now, runs: runs.clone(), expected: expected.clone(), swept: *swept, kind: *kind }
+        let Self { now, runs, expected, swept, notes, kind } = self;
+        let (runs, expected) = (runs.clone(), expected.clone());
+        Self { now: *now, runs, expected, swept: *swept, notes: *notes, kind: *kind }
     }
 }
 
@@ -111,6 +119,10 @@ fn cents(count: u32) -> Usd {
 
 fn exactly(count: u32) -> Spend {
     Spend { usd: cents(count), ..Spend::default() }
+}
+
+fn at_most(count: u32) -> Spend {
+    Spend { estimated: cents(count), ..exactly(count) }
 }
 
 fn instant(second: i64) -> Timestamp {
@@ -126,7 +138,12 @@ const LEASE: i64 = 3_600;
 impl<K> Reference<K> {
     /// The limits of a run now, each with what is settled and held on it.
     fn limits(&self, pr: u8) -> Vec<(Limit, u32, u32)> {
-        let day = self.now / 86_400 * 86_400;
+        self.limits_at(pr, self.now)
+    }
+
+    /// The limits of a run that was granted then, as they stand now.
+    fn limits_at(&self, pr: u8, at: i64) -> Vec<(Limit, u32, u32)> {
+        let day = at / 86_400 * 86_400;
         let day = Window { start: instant(day), end: Some(instant(day + 86_400)) };
         let named = |purse: &str, window: Window, most: u32| {
             let limit = Limit { usd: cents(most), ..limit(purse, window, "0", Enforce::Hard) };
@@ -145,12 +162,31 @@ impl<K> Reference<K> {
         ]
     }
 
-    fn reserve(&mut self, pr: u8, want: u32) {
+    /// What all limits of a run that was granted then leave.
+    fn left(&self, pr: u8, at: i64) -> u32 {
         let left = |(limit, settled, held): &(Limit, u32, u32)| {
             let most = u32::try_from(limit.usd.pico() / 10_000_000_000).expect("cents");
-            most.saturating_sub(settled + held).min(want)
+            most.saturating_sub(settled + held)
         };
-        let cap = self.limits(pr).iter().map(left).min().unwrap_or(0);
+        self.limits_at(pr, at).iter().map(left).min().unwrap_or(0)
+    }
+
+    fn extend(&mut self, place: usize, to: u32, other: bool) {
+        let run = &self.runs[place];
+        let left = self.left(run.pr, run.reserved);
+        self.expected = match run.cap {
+            _ if run.charged.is_some() || other => Expected::Denied,
+            cap if to <= cap => Expected::Granted(cap),
+            _ if left == 0 => Expected::Refused,
+            cap => Expected::Granted(to.min(cap + left)),
+        };
+        if let Expected::Granted(cap) = self.expected {
+            self.runs[place].cap = cap;
+        }
+    }
+
+    fn reserve(&mut self, pr: u8, want: u32) {
+        let cap = self.left(pr, self.now).min(want);
         if cap < 1 {
             self.expected = Expected::Refused;
             return;
@@ -165,7 +201,7 @@ impl<K> Reference<K> {
             voided: false,
             expired: false,
             adjusted: false,
-            unproven: false,
+            estimated: 0,
         });
     }
 
@@ -177,7 +213,7 @@ impl<K> Reference<K> {
             count += 1;
             run.charged = Some(run.cap);
             run.expired = true;
-            run.unproven = true;
+            run.estimated = run.cap;
         }
         self.expected = Expected::Swept(count);
         self.swept = Some(now - unsure);
@@ -187,19 +223,15 @@ impl<K> Reference<K> {
 impl Run {
     /// Whether it can be settled at this.
     fn settle(&mut self, spent: u32) -> bool {
-        let late = (self.expired || self.voided) && !self.adjusted;
+        let bound = self.charged == Some(self.estimated) && self.estimated > 0;
+        let late = ((self.expired || self.voided) && !self.adjusted) || (self.expired && bound);
         match self.charged {
             None => {
                 self.charged = Some(spent);
                 true
             }
-            Some(charged) if late => {
-                self.adjusted |= charged != spent || self.unproven;
-                self.unproven = false;
-                self.charged = Some(spent);
-                true
-            }
-            Some(charged) => charged == spent,
+            Some(_) if late => self.adjust(spent, 0),
+            Some(charged) => (charged, self.estimated) == (spent, 0),
         }
     }
 
@@ -214,17 +246,17 @@ impl Run {
     fn expire(&mut self, evidence: Option<u32>) -> bool {
         if self.charged.is_none() {
             self.charged = Some(evidence.unwrap_or(self.cap));
-            self.unproven = evidence.is_none();
+            self.estimated = if evidence.is_none() { self.cap } else { 0 };
             self.expired = true;
         }
         self.expired
     }
 
-    fn adjust(&mut self, spent: u32) -> bool {
-        let Some(charged) = &mut self.charged else { return false };
-        self.adjusted |= *charged != spent || self.unproven;
-        self.unproven = false;
-        *charged = spent;
+    fn adjust(&mut self, spent: u32, estimated: u32) -> bool {
+        let Some(charged) = self.charged else { return false };
+        self.adjusted |= (charged, self.estimated) != (spent, estimated);
+        self.charged = Some(spent);
+        self.estimated = estimated;
         true
     }
 }
@@ -236,7 +268,7 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
     fn init_state() -> BoxedStrategy<Self> {
         let now = time(BEGIN).as_second();
         let (expected, kind) = (Expected::Done(true), PhantomData);
-        Just(Self { now, runs: Vec::new(), expected, swept: None, kind }).boxed()
+        Just(Self { now, runs: Vec::new(), expected, swept: None, notes: 0, kind }).boxed()
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
@@ -254,7 +286,10 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
             4 => (run(), 0..45_u32).prop_map(|(run, spent)| Step::Settle { run, spent }),
             1 => run().prop_map(|run| Step::Void { run }),
             1 => (run(), prop::option::of(0..30_u32)).prop_map(|(run, evidence)| Step::Expire { run, evidence }),
-            1 => (run(), 0..45_u32).prop_map(|(run, spent)| Step::Adjust { run, spent }),
+            2 => (run(), 0..45_u32, any::<bool>()).prop_map(|(run, spent, bound)| Step::Adjust { run, spent, bound }),
+            3 => (run(), 1..80_u32, prop::bool::weighted(0.1), any::<bool>())
+                .prop_map(|(run, to, other, again)| Step::Extend { run, to, other, again }),
+            1 => Just(Step::Note),
             1 => Just(Step::Sweep),
             2 => (1..4_000_i64).prop_map(|seconds| Step::Wait { seconds }),
             1 => Just(Step::LoseHead),
@@ -273,7 +308,12 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
             Step::Expire { run, evidence } => {
                 state.expected = Expected::Done(state.runs[*run].expire(*evidence));
             }
-            Step::Adjust { run, spent } => state.expected = Expected::Done(state.runs[*run].adjust(*spent)),
+            Step::Adjust { run, spent, bound } => {
+                let estimated = if *bound { *spent } else { 0 };
+                state.expected = Expected::Done(state.runs[*run].adjust(*spent, estimated));
+            }
+            Step::Extend { run, to, other, .. } => state.extend(*run, *to, *other),
+            Step::Note => state.notes += 1,
             Step::LoseHead => {}
         }
         state
@@ -284,14 +324,60 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
             Step::Settle { run, .. }
             | Step::Void { run }
             | Step::Expire { run, .. }
-            | Step::Adjust { run, .. } => *run < state.runs.len(),
-            Step::Reserve { .. } | Step::Sweep | Step::Wait { .. } | Step::LoseHead => true,
+            | Step::Adjust { run, .. }
+            | Step::Extend { run, .. } => *run < state.runs.len(),
+            Step::Reserve { .. } | Step::Note | Step::Sweep | Step::Wait { .. } | Step::LoseHead => true,
         }
     }
 }
 
 fn name(place: usize) -> HoldId {
     id(&format!("run-{place}"))
+}
+
+fn done<T>(result: Result<T, StoreError>) -> Expected {
+    Expected::Done(result.is_ok())
+}
+
+fn answered(answer: &Answer) -> Expected {
+    match answer {
+        Answer::Refused { .. } => Expected::Refused,
+        Answer::Granted { cap, .. } => {
+            Expected::Granted(u32::try_from(cap.pico() / 10_000_000_000).expect("a cap"))
+        }
+    }
+}
+
+/// What an extension comes to; where it was granted, no more is to be had by asking once more.
+fn extended(store: &Store, run: usize, to: u32, other: bool, again: bool) -> Expected {
+    let claim = if other { "somebody else".to_owned() } else { format!("claim of run-{run}") };
+    let ask = || match store.extend(&name(run), &claim, cents(to)) {
+        Ok(answer) => answered(&answer),
+        Err(error) => {
+            assert!(matches!(error, StoreError::Refused(_)), "{error}");
+            Expected::Denied
+        }
+    };
+    let answer = ask();
+    if again {
+        match (&answer, ask()) {
+            // It was cut, so that there is no more.
+            (Expected::Granted(had), Expected::Refused) => assert!(*had < to, "{had} of {to}"),
+            (first, second) => assert_eq!(*first, second),
+        }
+    }
+    answer
+}
+
+fn bill() -> Note {
+    Note::Bill(Bill {
+        provider: "anthropic".to_owned(),
+        day: "2026-11-23".to_owned(),
+        billed: cents(30),
+        ledger: cents(20),
+        unproven: cents(10),
+        models: Vec::new(),
+    })
 }
 
 /// A store that takes the same steps.
@@ -309,7 +395,6 @@ impl<K: Kind> StateMachineTest for Machine<K> {
 
     fn apply(bench: Bench, reference: &Reference<K>, step: Step) -> Bench {
         let store = &bench.store;
-        let done = |result: Result<_, _>| Expected::Done(result.is_ok());
         let happened = match step {
             Step::Reserve { pr, want, again } => {
                 let limits: Vec<Limit> = reference.limits(pr).into_iter().map(|(limit, ..)| limit).collect();
@@ -324,13 +409,10 @@ impl<K: Kind> StateMachineTest for Machine<K> {
                 if again {
                     assert_eq!(store.reserve(&asked).expect("an answer"), answer);
                 }
-                match answer {
-                    Answer::Refused { .. } => Expected::Refused,
-                    Answer::Granted { cap, .. } => {
-                        Expected::Granted(u32::try_from(cap.pico() / 10_000_000_000).expect("a cap"))
-                    }
-                }
+                answered(&answer)
             }
+            Step::Extend { run, to, other, again } => extended(store, run, to, other, again),
+            Step::Note => done(store.note(&id("bill/anthropic/2026-11-23"), bill())),
             Step::Wait { seconds } => {
                 bench.hands.advance(seconds);
                 Expected::Done(true)
@@ -350,7 +432,12 @@ impl<K: Kind> StateMachineTest for Machine<K> {
             }
             Step::Void { run } => done(store.void(&name(run), "nothing was forwarded")),
             Step::Expire { run, evidence } => done(store.expire(&name(run), evidence.map(exactly).as_ref())),
-            Step::Adjust { run, spent } => done(store.adjust(&name(run), &exactly(spent), "an invoice")),
+            Step::Adjust { run, spent, bound: true } => {
+                done(store.adjust(&name(run), &at_most(spent), "a bill"))
+            }
+            Step::Adjust { run, spent, bound: false } => {
+                done(store.adjust(&name(run), &exactly(spent), "an invoice"))
+            }
         };
         assert_eq!(happened, reference.expected);
         bench
@@ -380,7 +467,8 @@ impl<K: Kind> StateMachineTest for Machine<K> {
         let truths: Vec<Truth> = truths.collect();
         let fold = check_store(&bench.store, &truths, reference.swept.map(instant));
         let fold = fold.unwrap_or_else(|broken| panic!("{broken}"));
-        assert_eq!(fold.holds.len(), reference.runs.len());
+        let notes: u64 = fold.notes.values().sum();
+        assert_eq!((fold.holds.len(), notes), (reference.runs.len(), reference.notes));
     }
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod faulty;
 mod files;
 mod invariants;
 mod kills;
+#[path = "../../../tests/it/support/long.rs"]
+mod long;
 mod machine;
 mod protocol;
 mod records;
@@ -71,10 +73,8 @@ impl Hands {
     }
 }
 
-/// Whether the loops are to be as long as in the nightly.
-pub(crate) fn long() -> bool {
-    std::env::var_os("TOLLGATE_TEST_LONG").is_some_and(|value| value != "0" && !value.is_empty())
-}
+/// Whether the loops are to be as long as in the nightly, see [`long::long`].
+pub(crate) use long::long;
 
 pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().expect(text)

@@ -4,7 +4,7 @@
 //! commit has that tip as parent, and is pushed with a lease on it, so that it lands only where it was
 //! decided. Whoever loses fetches and decides again, after a pause that gets shorter with every loss, so
 //! that the old are not overtaken for ever by the new. A push whose answer was lost is found by deciding
-//! again: the hold is there then, under the same claim. See `tree` for the files, `process` for the
+//! again: the hold is there then, under the same claim, or the same note is. See `tree` for the files, `process` for the
 //! credentials, `error` for what a server may answer, `seen` for branches that are turned back.
 
 mod error;
@@ -71,6 +71,8 @@ pub(super) struct Ground {
     store: GitStore,
     snapshot: Arc<Snapshot>,
     staged: Vec<(String, String)>,
+    /// A push of this transaction broke down before, and nobody knows whether it has arrived.
+    pushed_before: bool,
 }
 
 impl Ground {
@@ -80,6 +82,10 @@ impl Ground {
 
     pub(super) fn unsure(&self) -> SignedDuration {
         if self.snapshot.ahead.is_some() { SignedDuration::ZERO } else { UNSURE }
+    }
+
+    pub(super) fn may_have_arrived(&self) -> bool {
+        self.pushed_before
     }
 
     pub(super) fn stage(&mut self, commit: &Commit) {
@@ -119,8 +125,9 @@ impl GitStore {
         format!("{}#{}#{}", self.place.shown(), self.place.branch, self.prefix())
     }
 
-    fn session(&self, snapshot: &Arc<Snapshot>) -> Session {
-        let ground = Ground { store: self.clone(), snapshot: snapshot.clone(), staged: Vec::new() };
+    fn session(&self, snapshot: &Arc<Snapshot>, pushed_before: bool) -> Session {
+        let (store, snapshot) = (self.clone(), snapshot.clone());
+        let ground = Ground { store, snapshot: snapshot.clone(), staged: Vec::new(), pushed_before };
         Session::new(session::Ground::Git(ground), snapshot.head.clone())
     }
 
@@ -133,7 +140,7 @@ impl GitStore {
             let snapshot = self.lock().snapshot(self, false);
             match snapshot.map(|(snapshot, _)| snapshot) {
                 Ok(snapshot) => {
-                    return work(&mut self.session(&snapshot)).map_err(|error| self.placed(error));
+                    return work(&mut self.session(&snapshot, false)).map_err(|error| self.placed(error));
                 }
                 Err(error) => trouble.bear(error)?,
             }
@@ -156,7 +163,7 @@ impl GitStore {
                     continue;
                 }
             };
-            let mut session = self.session(&snapshot);
+            let mut session = self.session(&snapshot, patience.unsure);
             let result = work(&mut session);
             let (ground, head) = session.into_parts();
             let staged = match ground {

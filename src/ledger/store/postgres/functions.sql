@@ -309,7 +309,7 @@ END
 $$;
 
 -- Closes a hold as `p_kind` says, or says where it stands. A close that is there already is answered
--- as it was. Late spend of a hold that was expired or voided is a correction, once.
+-- as it was. Late spend of a hold that was expired or voided is a correction, unless a person has made one.
 CREATE FUNCTION tollgate.close(
     p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_fields text, p_over boolean
 ) RETURNS text LANGUAGE plpgsql AS $$
@@ -352,11 +352,17 @@ BEGIN
             p_ledger, p_hold, v_seq, v_at, v_prev, v_live, 'adjust', v_phase, p_spend, p_fields
         );
     END IF;
-    IF p_kind = 'settle' AND v_phase IN ('expired', 'voided') AND NOT v_adjusted THEN
-        RETURN tollgate.step(
-            p_ledger, p_hold, v_seq, v_at, v_prev, v_live, 'adjust', v_phase, p_spend,
-            ',"evidence":"the run settled late"'
-        );
+    IF p_kind = 'settle' AND v_phase IN ('expired', 'voided') THEN
+        -- What is a bound in full says nothing against the run.
+        IF NOT v_adjusted OR (
+            v_phase = 'expired' AND tollgate.pico(v_spend::jsonb->>'usd') > 0
+            AND tollgate.pico(v_spend::jsonb->>'estimated') = tollgate.pico(v_spend::jsonb->>'usd')
+        ) THEN
+            RETURN tollgate.step(
+                p_ledger, p_hold, v_seq, v_at, v_prev, v_live, 'adjust', v_phase, p_spend,
+                ',"evidence":"the run settled late"'
+            );
+        END IF;
     END IF;
     RETURN '{"status":"otherwise"}';
 END

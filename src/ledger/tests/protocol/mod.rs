@@ -417,15 +417,11 @@ fn explore(size: Size, fault: Option<Fault>) -> (usize, Option<Broken>) {
 
 #[test]
 fn two_runs_in_every_order_there_is_break_nothing() {
-    let mut sizes = vec![WHOLE, DEAF, MORTAL, Size { one_key: true, ..TWO }];
-    if super::long() {
-        sizes.push(TWO);
-    }
-    for size in sizes {
-        let (states, broken) = explore(size, None);
-        assert_eq!(broken, None);
-        assert!(states > 1_000, "{states} states are not much of a world");
-    }
+    // A model that explored fewer states would be another one, and one that explored more would have to be
+    // looked at: the numbers change with the rules of the model, and only with them.
+    let sizes = [WHOLE, DEAF, MORTAL, Size { one_key: true, ..TWO }];
+    let found = sizes.map(|size| explore(size, None));
+    assert_eq!(found, [39_655, 19_340, 9_022, 11_587].map(|states| (states, None)));
 }
 
 #[test]
@@ -445,14 +441,14 @@ fn every_seeded_fault_breaks_the_invariant_that_is_named_for_it() {
     }
 }
 
-/// The nightly's: set `TOLLGATE_TEST_LONG`.
 #[test]
+#[ignore = "it takes minutes: the nightly runs it, with --run-ignored all"]
+fn two_runs_with_all_that_can_happen_to_them_break_nothing() {
+    assert_eq!(explore(TWO, None), (533_979, None));
+}
+
+#[test]
+#[ignore = "it takes minutes: the nightly runs it, with --run-ignored all"]
 fn three_runs_in_every_order_there_is_break_nothing() {
-    if !super::long() {
-        println!("skipped: TOLLGATE_TEST_LONG is not set, and this takes minutes");
-        return;
-    }
-    let (states, broken) = explore(Size { runs: 3, pieces: 1, budget: 2, ..TWO }, None);
-    assert_eq!(broken, None);
-    assert!(states > 100_000, "{states}");
+    assert_eq!(explore(Size { runs: 3, pieces: 1, budget: 2, ..TWO }, None), (1_682_834, None));
 }
