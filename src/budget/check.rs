@@ -75,6 +75,9 @@ pub(super) fn checked(file: File, path: &str, mistakes: &mut Vec<Mistake>) -> Bu
     {
         budget.result_in_comment = result;
     }
+    if let Some(context) = file.status {
+        budget.status = forge::context(context, mistakes);
+    }
     if let Some(keys) = file.lift {
         budget.lift = forge::checked_override(keys.value, mistakes);
     }

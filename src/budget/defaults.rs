@@ -44,6 +44,7 @@ pub(super) fn defaults(path: Option<&str>) -> Budget {
         alerts: vec![50, 80, 95],
         webhooks: Vec::new(),
         comment: CommentPolicy::default(),
+        status: None,
         lift: None,
         result_in_comment: false,
         workflows: BTreeMap::new(),

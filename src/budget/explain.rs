@@ -26,6 +26,7 @@ pub fn explain(budget: &Budget) -> String {
     agent(&mut out, budget);
     prices(&mut out, budget);
     comment(&mut out, budget.comment);
+    status(&mut out, budget);
     out
 }
 
@@ -452,6 +453,13 @@ fn comment(out: &mut String, policy: CommentPolicy) {
         }
         CommentShow::All => say!(out, "  It shows every budget, also in a public repository."),
         CommentShow::Own => say!(out, "  It shows the pull request's own budget only."),
+    }
+}
+
+fn status(out: &mut String, budget: &Budget) {
+    if let Some(context) = &budget.status {
+        let context = context.escape_default();
+        say!(out, "\nStatus of the commit that a run is on\n  `{context}`: the verdict, and what it cost.");
     }
 }
 

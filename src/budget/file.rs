@@ -57,6 +57,8 @@ mapping! {
         "steer_at" => steer_at: OrOff<Percent>,
         /// How a pull request's comment is posted, and what it shows.
         "comment" => comment: CommentKeys,
+        /// The context of a commit status that says the verdict, such as `tollgate`.
+        "status" => status: String,
         /// The percents of any budget at which to say so, each with a webhook where it is to be told there.
         "alerts" => alerts: Vec<At<Threshold>>,
         /// A label by which a person lets a pull request spend more.

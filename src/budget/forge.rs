@@ -1,4 +1,5 @@
-//! What is said and allowed on the forge: the comment, alerts with their webhooks, and the override.
+//! What is said and allowed on the forge: the comment, the commit status, alerts with their webhooks, and the
+//! override.
 //!
 //! The same two steps as for the rest of the file: what may be written, and what it means.
 
@@ -76,6 +77,22 @@ pub(super) fn apply_comment(policy: &mut CommentPolicy, keys: CommentKeys) -> Op
     policy.only_when = only_when.map_or(policy.only_when, |at| at.value);
     policy.show = show.map_or(policy.show, |at| at.value);
     result.map(|at| at.value == ResultShown::Details)
+}
+
+/// The longest context that GitHub shows whole in a list of checks, in characters.
+const CONTEXT_CHARS_MAX: usize = 100;
+
+/// The context that is meant.
+pub(super) fn context(context: At<String>, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    let At { place, value } = context;
+    let fine = value.chars().count() <= CONTEXT_CHARS_MAX;
+    if !fine {
+        mistakes.push(place.mistake(
+            format!("a status has a name of at most {CONTEXT_CHARS_MAX} characters"),
+            "write the name that rulesets are to require, such as `tollgate`",
+        ));
+    }
+    fine.then_some(value)
 }
 
 mapping! {

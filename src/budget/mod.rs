@@ -132,6 +132,8 @@ pub struct Budget {
     pub webhooks: Vec<Webhook>,
     /// How a pull request's comment is posted, and what it shows.
     pub comment: CommentPolicy,
+    /// The context of the commit status that says the verdict; `None` for no status.
+    pub status: Option<String>,
     /// The label that raises every budget, where the file has one.
     pub lift: Option<Override>,
     /// Whether the agent's text goes under a fold in the comment.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::voice::{Name, Poster, Voice};
 use super::work::Saved;
-use super::{Story, books, folder, forge, siblings, webhook};
+use super::{Story, books, folder, forge, siblings, status, webhook};
 use crate::budget::{CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
@@ -193,10 +193,16 @@ async fn tell(
     };
     let hurried = run.gate.outcome == Outcome::Cancelled;
     let number = poster.as_ref().map(Poster::number);
-    let wrong = match poster {
-        Some(poster) => poster.conclude(text, speak, hurried).await,
-        None => stuck,
+    let comment = async {
+        match poster {
+            Some(poster) => poster.conclude(text, speak, hurried).await,
+            None => stuck,
+        }
     };
+    let (wrong, unset) = tokio::join!(comment, status::set(story, run, page(shell), hurried));
+    if let Some(why) = unset {
+        writeln!(shell.err, "warning: {why}")?;
+    }
     if let Some(why) = wrong {
         let on = number.map_or(String::new(), |number| format!(" on #{number}"));
         writeln!(shell.err, "warning: the comment{on} could not be brought up to date: {why}")?;

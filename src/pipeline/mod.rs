@@ -27,6 +27,7 @@ mod retry;
 mod second;
 mod siblings;
 mod start;
+mod status;
 mod trust;
 mod voice;
 mod webhook;

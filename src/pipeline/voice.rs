@@ -23,6 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for a run that was cancelled: the runner kills what is not gone by then.
 const HURRIED: Duration = Duration::from_secs(3);
 
+/// How long the end of a run waits for GitHub.
+pub(super) fn patience(hurried: bool) -> Duration {
+    if hurried { HURRIED } else { PATIENCE }
+}
+
 /// Which comment is this run's.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
@@ -108,7 +113,7 @@ impl Poster {
 
     /// The last word of a run. Returns what went wrong.
     pub(super) async fn conclude(mut self, text: &str, speak: bool, hurried: bool) -> Option<String> {
-        let patience = if hurried { HURRIED } else { PATIENCE };
+        let patience = patience(hurried);
         match timeout(patience, self.post(text, speak)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -161,7 +166,7 @@ impl Voice {
     pub(super) async fn end(self, hurried: bool) -> (Option<Poster>, Option<String>) {
         let Some(Speaking { text, mut task }) = self.speaking else { return (None, None) };
         drop(text);
-        let patience = if hurried { HURRIED } else { PATIENCE };
+        let patience = patience(hurried);
         match timeout(patience, &mut task).await {
             Ok(Ok((poster, wrong))) => (Some(poster), wrong),
             Ok(Err(_)) => (None, Some("the task that writes it has failed".to_owned())),

@@ -46,6 +46,12 @@ pub mod summary;
 pub mod terminal;
 mod text;
 
+/// The report in one line of plain text: what it cost of what it might, and how things stand.
+#[must_use]
+pub fn headline(run: &Run) -> String {
+    story::headline(run)
+}
+
 /// Everything that is to be said of a run.
 #[derive(Clone, Debug)]
 pub struct Run {

@@ -104,6 +104,43 @@ fn warnings(run: &Run) -> Vec<&str> {
 }
 
 #[test]
+fn a_status_says_the_verdict_where_the_file_asks_for_one() {
+    let (upstream, double) = (plain(), github(&format!("{}status: tollgate\n", budget("1", "0.1", ""))));
+    let mut world = checkout(&double, "version: 1\n");
+    let set = |double: &Double| {
+        let rows = double.state(|state| std::mem::take(&mut state.statuses));
+        let text = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap_or("-").to_owned();
+        let row = |(commit, row): &(String, serde_json::Value)| {
+            assert_eq!(commit, &"a".repeat(40));
+            assert_eq!(text(row, "target_url"), format!("https://github.com/{REPOSITORY}/actions/runs/77"));
+            ["context", "state", "description"].map(|name| text(row, name))
+        };
+        rows.iter().map(row).collect::<Vec<_>>()
+    };
+    agent(&mut world, &upstream, "ask Go\n").expect_code(0);
+    assert_eq!(set(&double), [["tollgate", "success", "Agent cost: $0.00020 of $0.10 · within budget"]]);
+    // GitHub has done it, and says that it has failed.
+    double.fault("POST", "/statuses/", 1, Fault::After(502));
+    agent(&mut world, &upstream, "ask Go; exit 7\n").expect_code(5);
+    assert_eq!(set(&double), [["tollgate", "failure", "Agent cost: $0.00020 of $0.10 · the agent failed"]]);
+    // It decides nothing.
+    double.fault("POST", "/statuses/", 1, Fault::Before(403));
+    let run = agent(&mut world, &upstream, "ask Go\n");
+    run.expect_code(0);
+    let said = "the status `tollgate` of commit aaaaaaaaaaaa could not be set: ";
+    assert!(warnings(&run).iter().any(|warning| warning.contains(said)), "{:?}", warnings(&run));
+    assert_eq!(set(&double), Vec::<[String; 3]>::new());
+    // What was not started has one as well.
+    let small = budget("0.1", "0.1", "").replace("min_run_usd: 0.0001", "min_run_usd: 0.0999");
+    let double = github(&format!("{small}status: cost / agent\n"));
+    let mut world = checkout(&double, "version: 1\n");
+    agent(&mut world, &upstream, "ask Go\n").expect_code(0);
+    agent(&mut world, &upstream, "ask Go\n").expect_code(3);
+    let refused = "Agent not started: total repo budget has only $0.10 left";
+    assert_eq!(set(&double)[1], ["cost / agent", "failure", refused]);
+}
+
+#[test]
 fn one_comment_is_begun_at_the_start_and_brought_up_to_date_at_the_end() {
     let (upstream, double) = (plain(), github(&budget("1", "0.1", "")));
     let mut world = checkout(&double, &budget("1", "0.1", ""));
