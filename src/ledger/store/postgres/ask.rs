@@ -85,7 +85,7 @@ impl Asker {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out one statement.
+    /// Carries out one statement that changes something, and returns when that is durable.
     pub(super) fn ask(&self, sql: &'static str, values: &[Value]) -> Result<Asked, StoreError> {
         self.ask_again(sql, |_| values.to_vec())
     }
@@ -96,13 +96,28 @@ impl Asker {
         sql: &'static str,
         values: impl Fn(bool) -> Vec<Value>,
     ) -> Result<Asked, StoreError> {
+        self.patiently(|link, again| link.change(sql, values(again)))
+    }
+
+    /// The rows of a statement that changes nothing.
+    pub(super) fn rows(&self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        match self.patiently(|link, _| link.query(sql, values.to_vec()))? {
+            Asked::Rows(rows) => Ok(rows),
+            Asked::Taken => Err(self.strange("a key is there twice")),
+        }
+    }
+
+    /// Returns when all that was read before is durable.
+    pub(super) fn settle_down(&self) -> Result<(), StoreError> {
+        self.ask("SELECT 1", &[]).map(drop)
+    }
+
+    fn patiently(&self, work: impl Fn(&Link, bool) -> Result<Vec<Row>, Broken>) -> Result<Asked, StoreError> {
         let mut patience = Patience::new(self);
         loop {
             let mut inner = self.lock();
             let outcome = match inner.link(self) {
-                Ok(link) => {
-                    link.query(sql, values(patience.unsure)).map_err(|broken| Failed::Broken(broken, true))
-                }
+                Ok(link) => work(link, patience.unsure).map_err(|broken| Failed::Broken(broken, true)),
                 Err(failed) => Err(failed),
             };
             match outcome {
@@ -121,14 +136,6 @@ impl Asker {
                     patience.bear(broken, sent, &role)?;
                 }
             }
-        }
-    }
-
-    /// The rows of a statement that takes no key.
-    pub(super) fn rows(&self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        match self.ask(sql, values)? {
-            Asked::Rows(rows) => Ok(rows),
-            Asked::Taken => Err(self.strange("a key is there twice")),
         }
     }
 
@@ -177,7 +184,8 @@ impl Asker {
         let rows = link
             .query(
                 "SELECT CASE WHEN pg_is_in_recovery() THEN 'yes' ELSE 'no' END, \
-                 current_setting('synchronous_commit'), version(), current_user::text",
+                 current_setting('synchronous_commit'), version(), current_user::text, \
+                 current_setting('transaction_isolation')",
                 Vec::new(),
             )
             .map_err(before)?;
@@ -191,6 +199,12 @@ impl Asker {
         }
         if text(1) == "off" {
             return Err(DatabaseError::NotDurable { place, role }.into());
+        }
+        // A CockroachDB is at `serializable` unless told otherwise, and works so.
+        if !matches!(text(4).as_str(), "read committed" | "read uncommitted")
+            && !text(2).contains("CockroachDB")
+        {
+            return Err(DatabaseError::Isolation { place, role, level: text(4) }.into());
         }
         Ok(text(2))
     }
@@ -250,6 +264,13 @@ impl Asker {
                     DatabaseError::Permission { place, role, said: said(error) }
                 }
                 _ => DatabaseError::Server { place, said: said(error) },
+            },
+            Broken::Unsettled(error) => match trouble(error) {
+                Trouble::Permission => {
+                    let role = self.lock().role.clone();
+                    DatabaseError::Permission { place, role, said: said(error) }
+                }
+                _ => DatabaseError::Unreachable { place, said: said(error), unsure: true },
             },
             Broken::TimedOut(what) => DatabaseError::Unreachable { place, said: (*what).to_owned(), unsure },
             Broken::NoThread(error) => {
@@ -311,7 +332,7 @@ impl Inner {
 fn is_lost(broken: &Broken) -> bool {
     match broken {
         Broken::Error(error) => matches!(trouble(error), Trouble::Lost | Trouble::ReadOnly),
-        Broken::TimedOut(_) | Broken::NoThread(_) => true,
+        Broken::TimedOut(_) | Broken::NoThread(_) | Broken::Unsettled(_) => true,
     }
 }
 
@@ -337,6 +358,8 @@ impl<'a> Patience<'a> {
         let kind = match &broken {
             Broken::Error(error) => trouble(error),
             Broken::TimedOut(_) => Trouble::Lost,
+            Broken::Unsettled(error) if trouble(error) == Trouble::Permission => Trouble::Permission,
+            Broken::Unsettled(_) => Trouble::Lost,
             Broken::NoThread(_) => Trouble::Other,
         };
         match (kind, &broken) {
@@ -353,7 +376,7 @@ impl<'a> Patience<'a> {
             }
             (Trouble::Again, Broken::Error(error)) if over => {
                 let (tries, waited, said) = (self.tries, self.started.elapsed(), said(error));
-                return Err(DatabaseError::Busy { place, tries, waited, said }.into());
+                return Err(DatabaseError::Busy { place, tries, waited, said, unsure: self.unsure }.into());
             }
             (Trouble::Again, _) => {}
             // The server that this connection leads to has become a standby: there may be another.

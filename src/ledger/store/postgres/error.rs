@@ -67,6 +67,20 @@ pub enum DatabaseError {
         /// Who speaks to it.
         role: String,
     },
+    /// Transactions do not see what was written while they waited.
+    #[error(
+        "the server at {place} begins transactions at `{level}`, so that one that has waited for its turn \
+         decides on what was there before\n\nhint: `ALTER ROLE {role} SET default_transaction_isolation = \
+         'read committed'`"
+    )]
+    Isolation {
+        /// Where.
+        place: String,
+        /// Who speaks to it.
+        role: String,
+        /// The level.
+        level: String,
+    },
     /// The tables are not there, and this role may not make them.
     #[error(
         "the database at {place} has no ledger, and the role `{role}` may not make one: {said}\n\nhint: run \
@@ -132,8 +146,8 @@ pub enum DatabaseError {
     /// Others were in the way for too long.
     #[error(
         "the ledger at {place} was busy each of the {tries} times that this run tried, for {} s: {said}\n\n\
-         hint: start the run again; `SELECT * FROM pg_stat_activity` shows who holds its rows",
-        waited.as_secs()
+         hint: start the run again; `SELECT * FROM pg_stat_activity` shows who holds its rows{}",
+        waited.as_secs(), busy_hint(*.unsure)
     )]
     Busy {
         /// Where.
@@ -144,6 +158,8 @@ pub enum DatabaseError {
         waited: Duration,
         /// The server's words.
         said: String,
+        /// The answer to an earlier attempt was lost: it may have been carried out.
+        unsure: bool,
     },
     /// A line is damaged.
     #[error(
@@ -183,6 +199,15 @@ fn reach_hint(unsure: bool) -> &'static str {
          nobody settles is charged when it expires"
     } else {
         "check the server and TOLLGATE_DATABASE_URL, then start again; nothing was recorded"
+    }
+}
+
+fn busy_hint(unsure: bool) -> &'static str {
+    if unsure {
+        "; what was being recorded may have arrived with the first attempt, and a hold that nobody settles is \
+         charged when it expires"
+    } else {
+        ""
     }
 }
 
@@ -235,7 +260,9 @@ pub(super) fn trouble(error: &tokio_postgres::Error) -> Trouble {
         "28000" | "28P01" | "3D000" => Trouble::Login,
         _ if again.contains(code) => Trouble::Again,
         // Connection exceptions, a server that goes down or comes up, and too many connections.
-        text if text.starts_with("08") || text.starts_with("57P") || text == "53300" => Trouble::Lost,
+        text if text.starts_with("08") || text.starts_with("57P") => Trouble::Lost,
+        // So is a server that cannot say whether it has carried something out.
+        "53300" | "40003" => Trouble::Lost,
         _ => Trouble::Other,
     }
 }

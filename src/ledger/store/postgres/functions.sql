@@ -1,114 +1,85 @@
--- Each function is one transaction on the ledger. It locks the row of the ledger's turn first, so that
--- whatever it reads after that is what the last transaction left, and writes a line that no other can come
--- between. Every row of a ledger is written by who has that lock only: org, team and repository are locked
--- at once, in one order, and a hold is taken from all of its limits or from none.
+-- Each function is one transaction on the ledger. It reads and writes anew what it was handed, which needs no
+-- lock; then it locks the row of the ledger's turn, so that whatever it reads after that is what the last
+-- transaction left, and writes a line that no other can come between. Every row of a ledger is written by who
+-- has that lock only: org, team and repository are locked at once, in one order, and a hold is taken from all
+-- of its limits or from none.
 --
--- Answers are JSON. `@secure@` and `@sha256@` differ between servers, see `schema.rs`.
+-- The lock is kept for as long as the server computes, and no disk is waited for under it: where the server
+-- can, the transaction is committed in memory, and the next one stands on it. Nobody is told before it is
+-- durable: `durable` comes after every one of these functions, in a transaction of its own, and is answered
+-- when all that was written before it is on disk, and on the standby that is waited for. A crash takes back
+-- what nobody was told of, and whatever stood on it, because all of it is later in one log.
+--
+-- Answers are JSON. What stands between `@` differs between servers, see `schema.rs`; the texts of lines are
+-- in `shapes.sql`.
 
 -- The ledger's time.
 CREATE FUNCTION tollgate.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
     SELECT clock_timestamp()
 $$;
 
-CREATE FUNCTION tollgate.far() RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
-    SELECT '9999-12-31 00:00:00+00'::timestamptz
-$$;
-
--- An amount in a line to pico-dollars. What is no such amount is an error.
-CREATE FUNCTION tollgate.pico(p_usd text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
-    IF p_usd IS NULL OR p_usd !~ '^[0-9]{1,24}([.][0-9]{1,12})?$' THEN
-        RAISE EXCEPTION 'not an amount' USING ERRCODE = 'TG003';
-    END IF;
-    RETURN (p_usd::numeric * 1000000000000)::numeric(38, 0);
-END
-$$;
-
--- Pico-dollars as they stand in a line.
-CREATE FUNCTION tollgate.usd(p_pico numeric) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT rtrim(rtrim((p_pico * 0.000000000001)::text, '0'), '.')
-$$;
-
--- An instant as it stands in a line.
-CREATE FUNCTION tollgate.shown(p_at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT rtrim(rtrim(to_char(p_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '0'), '.') || 'Z'
-$$;
-
--- A text as it stands in a line. This and the next are stable as what they call is: else they are called
--- where they could be a part of the expression.
-CREATE FUNCTION tollgate.quoted(p_text text) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT to_json(p_text)::text
-$$;
-
-CREATE FUNCTION tollgate.sha256(p_text text) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT @sha256@
+-- Waits until everything that was committed before is durable.
+CREATE FUNCTION tollgate.durable() RETURNS text LANGUAGE sql VOLATILE @secure@ AS $$
+    SELECT @durable@
 $$;
 
 -- Limits with what is taken from their accounts, in their own order. An account that is not followed is
--- summed from the holds, unless its purse is new. `o_followed` says which it was, `o_named` whether the
--- account is there and knows this limit as it is.
+-- summed from the holds, unless its purse is new. `o_followed` says which it was.
 CREATE FUNCTION tollgate.standing(
-    p_ledger text, p_limits jsonb,
-    OUT o_n integer, OUT o_purse text, OUT o_enforce text, OUT o_usd numeric,
-    OUT o_start timestamptz, OUT o_end timestamptz,
-    OUT o_settled numeric, OUT o_held numeric, OUT o_followed boolean,
-    OUT o_limit text, OUT o_named boolean
+    p_ledger text, p_limits text,
+    OUT o_n integer, OUT o_purse text, OUT o_start timestamptz, OUT o_end timestamptz,
+    OUT o_settled numeric, OUT o_held numeric, OUT o_followed boolean, OUT o_limit text
 ) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT l.n, l.purse, l.enforce, l.usd, l.start_at, l.end_at,
+    SELECT l.o_n, l.o_purse, l.o_start, l.o_end,
         CASE WHEN a.settled IS NOT NULL THEN a.settled
-        WHEN EXISTS (SELECT 1 FROM tollgate.purse AS p WHERE p.ledger = p_ledger AND p.purse = l.purse)
+        WHEN EXISTS (SELECT 1 FROM tollgate.purse AS p WHERE p.ledger = p_ledger AND p.purse = l.o_purse)
         THEN coalesce((
             SELECT sum(h.charged) FROM tollgate.hold AS h
-            WHERE h.ledger = p_ledger AND h.reserved >= l.start_at AND h.reserved < l.end_at
-                AND l.purse = ANY (h.purses)
+            WHERE h.ledger = p_ledger AND h.reserved >= l.o_start AND h.reserved < l.o_end
+                AND l.o_purse = ANY (h.purses)
         ), 0)
         ELSE 0 END,
         CASE WHEN a.held IS NOT NULL THEN a.held
-        WHEN EXISTS (SELECT 1 FROM tollgate.purse AS p WHERE p.ledger = p_ledger AND p.purse = l.purse)
+        WHEN EXISTS (SELECT 1 FROM tollgate.purse AS p WHERE p.ledger = p_ledger AND p.purse = l.o_purse)
         THEN coalesce((
             SELECT sum(h.cap) FROM tollgate.hold AS h
-            WHERE h.ledger = p_ledger AND h.phase = 'held' AND h.reserved >= l.start_at
-                AND h.reserved < l.end_at AND l.purse = ANY (h.purses)
+            WHERE h.ledger = p_ledger AND h.phase = 'held' AND h.reserved >= l.o_start
+                AND h.reserved < l.o_end AND l.o_purse = ANY (h.purses)
         ), 0)
         ELSE 0 END,
-        a.settled IS NOT NULL, l.limit_json, coalesce(a.named = l.limit_json, false)
-    FROM (
-        SELECT o.n::integer AS n, o.v::text AS limit_json, o.v->>'purse' AS purse, o.v->>'enforce' AS enforce,
-            tollgate.pico(o.v->>'usd') AS usd,
-            (o.v->'window'->>'start')::timestamptz AS start_at,
-            coalesce((o.v->'window'->>'end')::timestamptz, tollgate.far()) AS end_at
-        FROM jsonb_array_elements(p_limits) WITH ORDINALITY AS o(v, n)
-    ) AS l
+        a.settled IS NOT NULL, l.o_limit
+    FROM tollgate.limits(p_limits) AS l
     LEFT JOIN LATERAL (
-        SELECT x.settled, x.held, x.named FROM tollgate.account AS x
-        WHERE x.ledger = p_ledger AND x.purse = l.purse
-            AND x.end_at = l.end_at AND x.start_at = l.start_at
+        SELECT x.settled, x.held FROM tollgate.account AS x
+        WHERE x.ledger = p_ledger AND x.purse = l.o_purse
+            AND x.end_at = l.o_end AND x.start_at = l.o_start
         LIMIT 1
     ) AS a ON true
 $$;
 
 -- The balances of limits, as a JSON array of pairs.
-CREATE FUNCTION tollgate.pairs(p_ledger text, p_limits text) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT coalesce(
-        '[' || string_agg(
-            '["' || tollgate.usd(o_settled) || '","' || tollgate.usd(o_held) || '"]', ',' ORDER BY o_n
-        ) || ']',
-        '[]'
-    )
-    FROM tollgate.standing(p_ledger, p_limits::jsonb)
+CREATE FUNCTION tollgate.pairs(p_ledger text, p_limits text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_pairs text;
+BEGIN
+    SELECT string_agg(
+        '["' || tollgate.usd(o_settled) || '","' || tollgate.usd(o_held) || '"]', ',' ORDER BY o_n
+    ) INTO v_pairs
+    FROM tollgate.standing(p_ledger, p_limits);
+    RETURN '[' || coalesce(v_pairs, '') || ']';
+END
 $$;
 
 CREATE FUNCTION tollgate.balances(p_ledger text, p_limits text) RETURNS text
-LANGUAGE sql STABLE @secure@ AS $$
-    SELECT '{"status":"done","balances":' || tollgate.pairs(p_ledger, p_limits) || '}'
+LANGUAGE plpgsql STABLE @secure@ AS $$
+BEGIN
+    RETURN '{"status":"done","balances":' || tollgate.pairs(p_ledger, p_limits) || '}';
+END
 $$;
 
--- Waits for the ledger's turn, and says what the next event is to be.
-CREATE FUNCTION tollgate.take_head(
-    p_ledger text, OUT o_seq bigint, OUT o_at timestamptz, OUT o_prev text, OUT o_live integer
-) LANGUAGE plpgsql AS $$
+-- Waits for the ledger's turn.
+CREATE FUNCTION tollgate.take_turn(p_ledger text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    v_last timestamptz;
     v_set text;
     v_turn text;
 BEGIN
@@ -116,6 +87,7 @@ BEGIN
         RAISE EXCEPTION 'synchronous_commit is off' USING ERRCODE = 'TG001';
     END IF;
     v_set := set_config('lock_timeout', '10s', true);
+    v_set := @later@;
     SELECT ledger INTO v_turn FROM tollgate.turn WHERE ledger = p_ledger FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO tollgate.turn (ledger) VALUES (p_ledger) ON CONFLICT (ledger) DO NOTHING;
@@ -125,18 +97,20 @@ BEGIN
         ON CONFLICT (ledger) DO NOTHING;
     END IF;
     -- What is read from here on is read after the last transaction's end.
-    SELECT seq + 1, at, hash, live INTO o_seq, v_last, o_prev, o_live
-    FROM tollgate.head WHERE ledger = p_ledger;
-    -- Only now: a time from before the lock was waited for may lie before the last event.
-    o_at := greatest(tollgate.clock(), v_last + interval '1 microsecond');
+    RETURN true;
 END
 $$;
 
--- Appends a line; the turn is taken.
-CREATE FUNCTION tollgate.append(
-    p_ledger text, p_seq bigint, p_at timestamptz, p_prev text, p_live integer,
-    p_kind text, p_hold text, p_body text
-) RETURNS void LANGUAGE plpgsql AS $$
+-- The time of the next event. Only once the turn is taken: a time from before the lock was waited for may lie
+-- before the last event.
+CREATE FUNCTION tollgate.next_time(p_last timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT greatest(tollgate.clock(), p_last + interval '1 microsecond')
+$$;
+
+-- A whole line.
+CREATE FUNCTION tollgate.line(
+    p_seq bigint, p_at timestamptz, p_kind text, p_hold text, p_body text, p_prev text
+) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_line text;
 BEGIN
@@ -146,24 +120,28 @@ BEGIN
     IF octet_length(v_line) > 65536 THEN
         RAISE EXCEPTION '%', octet_length(v_line) USING ERRCODE = 'TG002';
     END IF;
-    IF position(chr(10) IN v_line) > 0 OR p_body::jsonb IS NULL THEN
-        RAISE EXCEPTION 'not one line of JSON' USING ERRCODE = 'TG003';
-    END IF;
-    INSERT INTO tollgate.event (ledger, seq, at, kind, hold, line)
-    VALUES (p_ledger, p_seq, p_at, p_kind, p_hold, v_line);
-    UPDATE tollgate.head SET seq = p_seq, at = p_at, hash = tollgate.sha256(v_line), live = p_live
-    WHERE ledger = p_ledger;
+    RETURN v_line;
 END
 $$;
 
--- The limit that cuts a cap, as it stands in a line.
-CREATE FUNCTION tollgate.cut_by(p_ledger text, p_limits text) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT '{"limit":' || (o_n - 1) || ',"settled":"' || tollgate.usd(o_settled)
-        || '","held":"' || tollgate.usd(o_held) || '"}'
-    FROM tollgate.standing(p_ledger, p_limits::jsonb)
-    WHERE o_enforce = 'hard'
-    ORDER BY greatest(o_usd - o_settled - o_held, 0), o_n
-    LIMIT 1
+-- Appends an event that no money moves with.
+CREATE FUNCTION tollgate.append(p_ledger text, p_kind text, p_hold text, p_body text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_seq bigint;
+    v_at timestamptz;
+    v_prev text;
+    v_line text;
+BEGIN
+    SELECT seq + 1, tollgate.next_time(at), hash INTO v_seq, v_at, v_prev
+    FROM tollgate.head WHERE ledger = p_ledger;
+    v_line := tollgate.line(v_seq, v_at, p_kind, p_hold, p_body, v_prev);
+    INSERT INTO tollgate.event (ledger, seq, at, kind, hold, line)
+    VALUES (p_ledger, v_seq, v_at, p_kind, p_hold, v_line);
+    UPDATE tollgate.head SET seq = v_seq, at = v_at, hash = tollgate.sha256(v_line)
+    WHERE ledger = p_ledger;
+    RETURN true;
+END
 $$;
 
 -- Takes a hold from every limit, or from none.
@@ -172,138 +150,214 @@ CREATE FUNCTION tollgate.reserve(
     p_purses text, p_limits text, p_about text, p_lift text
 ) RETURNS text LANGUAGE plpgsql @secure@ AS $$
 DECLARE
+    v_want numeric := tollgate.pico(p_want);
+    v_least numeric := tollgate.pico(p_least);
+    v_expires timestamptz := tollgate.instant(p_expires);
+    v_over timestamptz := tollgate.instant(p_lift::jsonb->>'expires');
+    v_purses text[] := tollgate.names(p_purses);
+    i integer := 0;
+    v_count integer;
+    v_of text[];
+    v_enforce text[];
+    v_usd numeric[];
+    v_start timestamptz[];
+    v_end timestamptz[];
+    v_limit text[];
+    v_settled numeric[];
+    v_held numeric[];
+    v_named text[];
+    v_known boolean;
+    v_turn boolean;
     v_seq bigint;
     v_at timestamptz;
     v_prev text;
     v_live integer;
-    v_purses text[] := ARRAY(SELECT jsonb_array_elements_text(p_purses::jsonb));
-    v_want numeric := tollgate.pico(p_want);
-    v_cap numeric;
-    v_cut text;
-    v_new integer;
-    v_known integer;
-    v_outside boolean;
-    v_reached boolean;
     v_left numeric;
-    v_answer text;
+    v_tight integer;
+    v_here numeric;
+    v_fits boolean := true;
+    v_cap numeric;
+    v_cut text := 'null';
+    v_pairs text := '';
+    v_body text;
+    v_line text;
 BEGIN
-    SELECT o_seq, o_at, o_prev, o_live INTO v_seq, v_at, v_prev, v_live FROM tollgate.take_head(p_ledger);
-    SELECT count(*) FILTER (WHERE NOT o_named),
-        coalesce(bool_or(v_at < o_start OR v_at >= o_end), false),
-        coalesce(bool_or(o_enforce = 'soft' AND o_settled >= o_usd), false),
-        min(greatest(o_usd - o_settled - o_held, 0)) FILTER (WHERE o_enforce = 'hard')
-    INTO v_new, v_outside, v_reached, v_left
-    FROM tollgate.standing(p_ledger, p_limits::jsonb);
+    SELECT array_agg(o_purse ORDER BY o_n), array_agg(o_enforce ORDER BY o_n), array_agg(o_usd ORDER BY o_n),
+        array_agg(o_start ORDER BY o_n), array_agg(o_end ORDER BY o_n), array_agg(o_limit ORDER BY o_n)
+    INTO v_of, v_enforce, v_usd, v_start, v_end, v_limit
+    FROM tollgate.limits(p_limits);
+    v_count := coalesce(cardinality(v_of), 0);
+    v_body := ',"expires":"' || p_expires || '","claim":' || tollgate.quoted(p_claim) || ',"purses":' || p_purses
+        || ',"limits":' || p_limits || ',"about":' || p_about || coalesce(',"lift":' || p_lift, '') || '}';
+    IF v_body IS NULL OR octet_length(p_hold) NOT BETWEEN 1 AND 512
+        OR octet_length(p_claim) NOT BETWEEN 1 AND 512 OR v_least > v_want
+        OR (v_want = 0 AND v_of IS NOT NULL) OR NOT coalesce(v_of <@ v_purses, true)
+        OR v_count > 64 OR array_position(v_limit, NULL) IS NOT NULL
+        OR '[' || coalesce(array_to_string(v_limit, ','), '') || ']' <> p_limits
+        OR tollgate.about_text(p_about) IS DISTINCT FROM p_about
+        OR tollgate.lift_text(p_lift) IS DISTINCT FROM p_lift
+        OR tollgate.pico(coalesce(p_lift::jsonb->>'usd', '0')) > ALL (v_usd)
+    THEN
+        RAISE EXCEPTION 'its terms are not as they stand in a line' USING ERRCODE = 'TG003';
+    END IF;
+    SELECT count(*) = cardinality(v_purses) INTO v_known
+    FROM tollgate.purse WHERE ledger = p_ledger AND purse = ANY (v_purses);
+
+    v_turn := tollgate.take_turn(p_ledger);
+    SELECT h.seq + 1, tollgate.next_time(h.at), h.hash, h.live, s.settled, s.held, s.named
+    INTO v_seq, v_at, v_prev, v_live, v_settled, v_held, v_named
+    FROM tollgate.head AS h, (
+        SELECT array_agg(a.settled ORDER BY l.n) AS settled, array_agg(a.held ORDER BY l.n) AS held,
+            array_agg(a.named ORDER BY l.n) AS named
+        FROM unnest(v_of, v_start, v_end) WITH ORDINALITY AS l(purse, start_at, end_at, n)
+        LEFT JOIN LATERAL (
+            SELECT x.settled, x.held, x.named FROM tollgate.account AS x
+            WHERE x.ledger = p_ledger AND x.purse = l.purse
+                AND x.end_at = l.end_at AND x.start_at = l.start_at
+            LIMIT 1
+        ) AS a ON true
+    ) AS s
+    WHERE h.ledger = p_ledger;
+    IF array_position(v_settled, NULL) IS NOT NULL THEN
+        SELECT array_agg(o_settled ORDER BY o_n), array_agg(o_held ORDER BY o_n) INTO v_settled, v_held
+        FROM tollgate.standing(p_ledger, p_limits);
+    END IF;
+    WHILE i < v_count LOOP
+        i := i + 1;
+        v_here := greatest(v_usd[i] - v_settled[i] - v_held[i], 0);
+        IF v_enforce[i] = 'hard' AND (v_left IS NULL OR v_here < v_left) THEN
+            v_left := v_here;
+            v_tight := i;
+        END IF;
+        v_fits := v_fits AND v_at >= v_start[i] AND v_at < v_end[i]
+            AND (v_enforce[i] <> 'soft' OR v_settled[i] < v_usd[i]);
+    END LOOP;
     v_cap := least(v_want, coalesce(v_left, v_want));
-    IF v_outside OR v_reached OR v_live >= 1024
-        OR (v_left IS NOT NULL AND (v_cap < tollgate.pico(p_least) OR v_cap <= 0))
-        OR p_expires::timestamptz <= v_at OR (p_lift::jsonb->>'expires')::timestamptz <= v_at
+    IF NOT v_fits OR v_live >= 1024 OR (v_left IS NOT NULL AND (v_cap < v_least OR v_cap <= 0))
+        OR v_expires <= v_at OR v_over <= v_at
     THEN
         IF EXISTS (SELECT 1 FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold) THEN
             RETURN '{"status":"known"}';
         END IF;
+        i := 0;
+        WHILE i < v_count LOOP
+            i := i + 1;
+            v_pairs := v_pairs || ',["' || tollgate.usd(v_settled[i]) || '","' || tollgate.usd(v_held[i]) || '"]';
+        END LOOP;
         -- The client says which of them it was, by the same rules as every other ledger's.
         RETURN '{"status":"refused","at":"' || tollgate.shown(v_at) || '","full":'
             || CASE WHEN v_live >= 1024 THEN 'true' ELSE 'false' END
-            || ',"balances":' || tollgate.pairs(p_ledger, p_limits) || '}';
+            || ',"balances":[' || substr(v_pairs, 2) || ']}';
     END IF;
     IF v_cap < v_want THEN
-        v_cut := tollgate.cut_by(p_ledger, p_limits);
+        v_cut := '{"limit":' || (v_tight - 1) || ',"settled":"' || tollgate.usd(v_settled[v_tight])
+            || '","held":"' || tollgate.usd(v_held[v_tight]) || '"}';
     END IF;
-    v_answer := '{"status":"granted","cap":"' || tollgate.usd(v_cap) || '","cut_by":' || coalesce(v_cut, 'null') || '}';
-    IF v_new > 0 THEN
+    IF v_named IS DISTINCT FROM v_limit THEN
         INSERT INTO tollgate.account (ledger, purse, end_at, start_at, settled, held, named)
         SELECT p_ledger, o_purse, o_end, o_start, o_settled, o_held, o_limit
-        FROM tollgate.standing(p_ledger, p_limits::jsonb) WHERE NOT o_followed
+        FROM tollgate.standing(p_ledger, p_limits) WHERE NOT o_followed
         ON CONFLICT DO NOTHING;
         UPDATE tollgate.account AS a SET named = s.o_limit
-        FROM tollgate.standing(p_ledger, p_limits::jsonb) AS s
-        WHERE NOT s.o_named AND a.ledger = p_ledger AND a.purse = s.o_purse
-            AND a.end_at = s.o_end AND a.start_at = s.o_start;
+        FROM tollgate.standing(p_ledger, p_limits) AS s
+        WHERE a.ledger = p_ledger AND a.purse = s.o_purse AND a.end_at = s.o_end AND a.start_at = s.o_start
+            AND a.named <> s.o_limit;
     END IF;
-    -- A key that is there already fails here, and everything with it.
-    INSERT INTO tollgate.hold (
-        ledger, id, events, reserved, expires, phase, claim, cap, charged, spend, adjusted,
-        purses, purses_json, limits_json
-    ) VALUES (
-        p_ledger, p_hold, ARRAY[v_seq], v_at, p_expires::timestamptz, 'held', p_claim, v_cap, 0, '', false,
-        v_purses, p_purses, p_limits
-    );
-    SELECT count(*) INTO v_known FROM tollgate.purse WHERE ledger = p_ledger AND purse = ANY (v_purses);
-    IF v_known < cardinality(v_purses) THEN
+    IF NOT v_known THEN
         INSERT INTO tollgate.purse (ledger, purse) SELECT p_ledger, unnest(v_purses) ON CONFLICT DO NOTHING;
     END IF;
-    UPDATE tollgate.account SET held = held + v_cap
-    WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_at AND start_at <= v_at;
-    PERFORM tollgate.append(
-        p_ledger, v_seq, v_at, v_prev, v_live + 1, 'reserve', p_hold,
+    v_line := tollgate.line(
+        v_seq, v_at, 'reserve', p_hold,
         '{"want":"' || p_want || '","least":"' || p_least || '","cap":"' || tollgate.usd(v_cap)
-        || '","cut_by":' || coalesce(v_cut, 'null') || ',"expires":"' || p_expires
-        || '","claim":' || tollgate.quoted(p_claim) || ',"purses":' || p_purses
-        || ',"limits":' || p_limits || ',"about":' || p_about || coalesce(',"lift":' || p_lift, '') || '}'
+            || '","cut_by":' || v_cut || v_body,
+        v_prev
     );
-    RETURN v_answer;
+    -- One statement. A key that is there already fails in it, and everything with it.
+    WITH counted AS (
+        UPDATE tollgate.account SET held = held + v_cap
+        WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_at AND start_at <= v_at
+    ), taken AS (
+        INSERT INTO tollgate.hold (
+            ledger, id, events, reserved, expires, phase, claim, cap, charged, spend, adjusted,
+            purses, origin_json, limits_json
+        ) VALUES (
+            p_ledger, p_hold, ARRAY[v_seq], v_at, v_expires, 'held', p_claim, v_cap, 0, '', false,
+            v_purses, '{"reserved":"' || tollgate.shown(v_at) || '","purses":' || p_purses || '}', p_limits
+        )
+    ), told AS (
+        INSERT INTO tollgate.event (ledger, seq, at, kind, hold, line)
+        VALUES (p_ledger, v_seq, v_at, 'reserve', p_hold, v_line)
+    )
+    UPDATE tollgate.head SET seq = v_seq, at = v_at, hash = tollgate.sha256(v_line), live = v_live + 1
+    WHERE ledger = p_ledger;
+    RETURN '{"status":"granted","cap":"' || tollgate.usd(v_cap) || '","cut_by":' || v_cut || '}';
 END
 $$;
 
 -- Where a hold stands, as the answer to whoever has closed it.
-CREATE FUNCTION tollgate.settlement(p_ledger text, p_hold text) RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT '{"status":"done","cap":"' || tollgate.usd(cap) || '","charged":"' || tollgate.usd(charged)
-        || '","spend":' || spend || ',"limits":' || limits_json
-        || ',"balances":' || tollgate.pairs(p_ledger, limits_json) || '}'
-    FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold
-$$;
-
--- What was spent, in pico-dollars; an error where it is no spend.
-CREATE FUNCTION tollgate.spent(p_spend text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION tollgate.settlement(p_ledger text, p_hold text) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    v_usd numeric := tollgate.pico(p_spend::jsonb->>'usd');
+    v_cap numeric;
+    v_charged numeric;
+    v_spend text;
+    v_limits text;
 BEGIN
-    IF tollgate.pico(p_spend::jsonb->>'estimated') > v_usd THEN
-        RAISE EXCEPTION 'more is estimated than spent' USING ERRCODE = 'TG003';
-    END IF;
-    RETURN v_usd;
+    SELECT cap, charged, spend, limits_json INTO v_cap, v_charged, v_spend, v_limits
+    FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold;
+    RETURN '{"status":"done","cap":"' || tollgate.usd(v_cap) || '","charged":"' || tollgate.usd(v_charged)
+        || '","spend":' || v_spend || ',"limits":' || v_limits
+        || ',"balances":' || tollgate.pairs(p_ledger, v_limits) || '}';
 END
 $$;
 
--- Takes a step of a hold: closes it, or corrects what it is charged.
+-- Takes a step of a hold: closes it, or corrects what it is charged. The turn is taken.
 CREATE FUNCTION tollgate.step(
-    p_ledger text, p_hold text, p_seq bigint, p_at timestamptz, p_prev text, p_live integer,
-    p_kind text, p_phase text, p_spend text, p_fields text
+    p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_now numeric, p_fields text
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
+    v_seq bigint;
+    v_at timestamptz;
+    v_prev text;
     v_reserved timestamptz;
     v_cap numeric;
     v_charged numeric;
     v_purses text[];
     v_of text;
     v_body text;
-    v_now numeric := tollgate.spent(p_spend);
-    v_adjusts boolean := p_kind = 'adjust';
+    v_line text;
+    v_closes boolean := p_kind <> 'adjust';
 BEGIN
-    SELECT reserved, cap, charged, purses, purses_json INTO v_reserved, v_cap, v_charged, v_purses, v_of
-    FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold;
-    v_of := ',"of":{"reserved":"' || tollgate.shown(v_reserved) || '","purses":' || v_of || '}';
+    SELECT e.seq + 1, tollgate.next_time(e.at), e.hash, h.reserved, h.cap, h.charged, h.purses, h.origin_json
+    INTO v_seq, v_at, v_prev, v_reserved, v_cap, v_charged, v_purses, v_of
+    FROM tollgate.head AS e, tollgate.hold AS h
+    WHERE e.ledger = p_ledger AND h.ledger = p_ledger AND h.id = p_hold;
+    v_of := ',"of":' || v_of;
     v_body := CASE p_kind
         WHEN 'settle' THEN '{"spend":' || p_spend || ',"overrun":'
-            || CASE WHEN v_now > v_cap THEN 'true' ELSE 'false' END || v_of || p_fields
+            || CASE WHEN p_now > v_cap THEN 'true' ELSE 'false' END || v_of || p_fields
         WHEN 'void' THEN '{' || p_fields || v_of
         WHEN 'expire' THEN '{"spend":' || p_spend || p_fields || v_of
         ELSE '{"spend":' || p_spend || ',"delta":"'
-            || CASE WHEN v_now < v_charged THEN '-' ELSE '' END || tollgate.usd(abs(v_now - v_charged))
+            || CASE WHEN p_now < v_charged THEN '-' ELSE '' END || tollgate.usd(abs(p_now - v_charged))
             || '"' || p_fields || v_of
     END || '}';
-    UPDATE tollgate.hold
-    SET phase = p_phase, charged = v_now, spend = p_spend, adjusted = adjusted OR v_adjusts,
-        events = events || p_seq
-    WHERE ledger = p_ledger AND id = p_hold;
-    UPDATE tollgate.account
-    SET settled = settled + v_now - v_charged, held = held - CASE WHEN v_adjusts THEN 0 ELSE v_cap END
-    WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_reserved AND start_at <= v_reserved;
-    PERFORM tollgate.append(
-        p_ledger, p_seq, p_at, p_prev, p_live - CASE WHEN v_adjusts THEN 0 ELSE 1 END,
-        p_kind, p_hold, v_body
-    );
+    v_line := tollgate.line(v_seq, v_at, p_kind, p_hold, v_body, v_prev);
+    WITH stepped AS (
+        UPDATE tollgate.hold
+        SET phase = p_phase, charged = p_now, spend = p_spend, adjusted = adjusted OR NOT v_closes,
+            events = events || v_seq
+        WHERE ledger = p_ledger AND id = p_hold
+    ), counted AS (
+        UPDATE tollgate.account
+        SET settled = settled + p_now - v_charged, held = held - CASE WHEN v_closes THEN v_cap ELSE 0 END
+        WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_reserved AND start_at <= v_reserved
+    ), told AS (
+        INSERT INTO tollgate.event (ledger, seq, at, kind, hold, line)
+        VALUES (p_ledger, v_seq, v_at, p_kind, p_hold, v_line)
+    )
+    UPDATE tollgate.head
+    SET seq = v_seq, at = v_at, hash = tollgate.sha256(v_line), live = live - CASE WHEN v_closes THEN 1 ELSE 0 END
+    WHERE ledger = p_ledger;
     RETURN tollgate.settlement(p_ledger, p_hold);
 END
 $$;
@@ -314,19 +368,19 @@ CREATE FUNCTION tollgate.close(
     p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_fields text, p_over boolean
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    v_seq bigint;
+    v_now numeric := CASE WHEN p_spend IS NOT NULL THEN tollgate.spent(p_spend) END;
+    v_turn boolean := tollgate.take_turn(p_ledger);
     v_at timestamptz;
-    v_prev text;
-    v_live integer;
     v_phase text;
     v_cap numeric;
     v_expires timestamptz;
     v_spend text;
     v_adjusted boolean;
 BEGIN
-    SELECT o_seq, o_at, o_prev, o_live INTO v_seq, v_at, v_prev, v_live FROM tollgate.take_head(p_ledger);
-    SELECT phase, cap, expires, spend, adjusted INTO v_phase, v_cap, v_expires, v_spend, v_adjusted
-    FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold;
+    SELECT tollgate.next_time(e.at), h.phase, h.cap, h.expires, h.spend, h.adjusted
+    INTO v_at, v_phase, v_cap, v_expires, v_spend, v_adjusted
+    FROM tollgate.hold AS h, tollgate.head AS e
+    WHERE h.ledger = p_ledger AND h.id = p_hold AND e.ledger = p_ledger;
     IF NOT FOUND THEN
         RETURN '{"status":"unknown"}';
     END IF;
@@ -335,10 +389,10 @@ BEGIN
     END IF;
     IF v_phase = 'held' AND p_kind <> 'adjust' THEN
         RETURN tollgate.step(
-            p_ledger, p_hold, v_seq, v_at, v_prev, v_live, p_kind, p_phase,
+            p_ledger, p_hold, p_kind, p_phase,
             coalesce(p_spend, '{"usd":"' || tollgate.usd(v_cap) || '","estimated":"' || tollgate.usd(v_cap)
                 || '","models":[]}'),
-            p_fields
+            coalesce(v_now, v_cap), p_fields
         );
     END IF;
     IF v_phase <> 'held' AND (
@@ -348,9 +402,7 @@ BEGIN
         RETURN tollgate.settlement(p_ledger, p_hold);
     END IF;
     IF v_phase <> 'held' AND p_kind = 'adjust' THEN
-        RETURN tollgate.step(
-            p_ledger, p_hold, v_seq, v_at, v_prev, v_live, 'adjust', v_phase, p_spend, p_fields
-        );
+        RETURN tollgate.step(p_ledger, p_hold, 'adjust', v_phase, p_spend, v_now, p_fields);
     END IF;
     IF p_kind = 'settle' AND v_phase IN ('expired', 'voided') THEN
         -- What is a bound in full says nothing against the run.
@@ -359,8 +411,7 @@ BEGIN
             AND tollgate.pico(v_spend::jsonb->>'estimated') = tollgate.pico(v_spend::jsonb->>'usd')
         ) THEN
             RETURN tollgate.step(
-                p_ledger, p_hold, v_seq, v_at, v_prev, v_live, 'adjust', v_phase, p_spend,
-                ',"evidence":"the run settled late"'
+                p_ledger, p_hold, 'adjust', v_phase, p_spend, v_now, ',"evidence":"the run settled late"'
             );
         END IF;
     END IF;
@@ -380,7 +431,7 @@ CREATE FUNCTION tollgate.void(p_ledger text, p_hold text, p_reason text) RETURNS
 LANGUAGE sql VOLATILE @secure@ AS $$
     SELECT tollgate.close(
         p_ledger, p_hold, 'void', 'voided', '{"usd":"0","estimated":"0","models":[]}',
-        '"reason":' || tollgate.quoted(p_reason), false
+        '"reason":' || tollgate.reason(p_reason), false
     )
 $$;
 
@@ -402,7 +453,7 @@ $$;
 CREATE FUNCTION tollgate.adjust(p_ledger text, p_hold text, p_spend text, p_evidence text) RETURNS text
 LANGUAGE sql VOLATILE @secure@ AS $$
     SELECT tollgate.close(
-        p_ledger, p_hold, 'adjust', '', p_spend, ',"evidence":' || tollgate.quoted(p_evidence), false
+        p_ledger, p_hold, 'adjust', '', p_spend, ',"evidence":' || tollgate.reason(p_evidence), false
     )
 $$;
 
@@ -410,11 +461,11 @@ $$;
 CREATE FUNCTION tollgate.extend(p_ledger text, p_hold text, p_claim text, p_to text) RETURNS text
 LANGUAGE plpgsql @secure@ AS $$
 DECLARE
+    v_to numeric := tollgate.pico(p_to);
+    v_turn boolean := tollgate.take_turn(p_ledger);
     v_seq bigint;
     v_at timestamptz;
     v_prev text;
-    v_live integer;
-    v_to numeric := tollgate.pico(p_to);
     v_phase text;
     v_claim text;
     v_cap numeric;
@@ -422,14 +473,17 @@ DECLARE
     v_left numeric;
     v_reserved timestamptz;
     v_purses text[];
-    v_purses_json text;
+    v_of text;
     v_limits text;
-    v_cut text;
+    v_cut text := 'null';
+    v_tight text;
+    v_line text;
 BEGIN
-    SELECT o_seq, o_at, o_prev, o_live INTO v_seq, v_at, v_prev, v_live FROM tollgate.take_head(p_ledger);
-    SELECT phase, claim, cap, reserved, purses, purses_json, limits_json
-    INTO v_phase, v_claim, v_cap, v_reserved, v_purses, v_purses_json, v_limits
-    FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold;
+    SELECT e.seq + 1, tollgate.next_time(e.at), e.hash, h.phase, h.claim, h.cap, h.reserved, h.purses,
+        h.origin_json, h.limits_json
+    INTO v_seq, v_at, v_prev, v_phase, v_claim, v_cap, v_reserved, v_purses, v_of, v_limits
+    FROM tollgate.head AS e, tollgate.hold AS h
+    WHERE e.ledger = p_ledger AND h.ledger = p_ledger AND h.id = p_hold;
     IF NOT FOUND THEN
         RETURN '{"status":"unknown"}';
     END IF;
@@ -439,25 +493,37 @@ BEGIN
     IF v_to <= v_cap THEN
         RETURN '{"status":"granted","cap":"' || tollgate.usd(v_cap) || '","cut_by":null}';
     END IF;
-    SELECT min(greatest(o_usd - o_settled - o_held, 0)) FILTER (WHERE o_enforce = 'hard') INTO v_left
-    FROM tollgate.standing(p_ledger, v_limits::jsonb);
+    SELECT greatest(l.o_usd - s.o_settled - s.o_held, 0), '{"limit":' || (l.o_n - 1) || ',"settled":"'
+        || tollgate.usd(s.o_settled) || '","held":"' || tollgate.usd(s.o_held) || '"}'
+    INTO v_left, v_tight
+    FROM tollgate.limits(v_limits) AS l, tollgate.standing(p_ledger, v_limits) AS s
+    WHERE s.o_n = l.o_n AND l.o_enforce = 'hard'
+    ORDER BY 1, l.o_n LIMIT 1;
     v_new := least(v_to, v_cap + coalesce(v_left, v_to));
     IF v_new <= v_cap THEN
         RETURN '{"status":"refused","at":"' || tollgate.shown(v_at) || '","limits":' || v_limits
             || ',"balances":' || tollgate.pairs(p_ledger, v_limits) || '}';
     END IF;
     IF v_new < v_to THEN
-        v_cut := tollgate.cut_by(p_ledger, v_limits);
+        v_cut := v_tight;
     END IF;
-    UPDATE tollgate.hold SET cap = v_new, events = events || v_seq WHERE ledger = p_ledger AND id = p_hold;
-    UPDATE tollgate.account SET held = held + v_new - v_cap
-    WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_reserved AND start_at <= v_reserved;
-    PERFORM tollgate.append(
-        p_ledger, v_seq, v_at, v_prev, v_live, 'extend', p_hold,
-        '{"cap":"' || tollgate.usd(v_new) || '","cut_by":' || coalesce(v_cut, 'null')
-        || ',"of":{"reserved":"' || tollgate.shown(v_reserved) || '","purses":' || v_purses_json || '}}'
+    v_line := tollgate.line(
+        v_seq, v_at, 'extend', p_hold,
+        '{"cap":"' || tollgate.usd(v_new) || '","cut_by":' || v_cut
+            || ',"of":' || v_of || '}',
+        v_prev
     );
-    RETURN '{"status":"granted","cap":"' || tollgate.usd(v_new) || '","cut_by":' || coalesce(v_cut, 'null')
+    WITH stepped AS (
+        UPDATE tollgate.hold SET cap = v_new, events = events || v_seq WHERE ledger = p_ledger AND id = p_hold
+    ), counted AS (
+        UPDATE tollgate.account SET held = held + v_new - v_cap
+        WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_reserved AND start_at <= v_reserved
+    ), told AS (
+        INSERT INTO tollgate.event (ledger, seq, at, kind, hold, line)
+        VALUES (p_ledger, v_seq, v_at, 'extend', p_hold, v_line)
+    )
+    UPDATE tollgate.head SET seq = v_seq, at = v_at, hash = tollgate.sha256(v_line) WHERE ledger = p_ledger;
+    RETURN '{"status":"granted","cap":"' || tollgate.usd(v_new) || '","cut_by":' || v_cut
         || ',"limits":' || v_limits || '}';
 END
 $$;
@@ -467,36 +533,43 @@ CREATE FUNCTION tollgate.refuse(
     p_ledger text, p_hold text, p_body text, p_again boolean
 ) RETURNS text LANGUAGE plpgsql @secure@ AS $$
 DECLARE
-    v_seq bigint;
-    v_at timestamptz;
-    v_prev text;
-    v_live integer;
+    v_done boolean;
 BEGIN
-    SELECT o_seq, o_at, o_prev, o_live INTO v_seq, v_at, v_prev, v_live FROM tollgate.take_head(p_ledger);
+    IF octet_length(p_hold) NOT BETWEEN 1 AND 512 OR tollgate.refusal_text(p_body) IS DISTINCT FROM p_body THEN
+        RAISE EXCEPTION 'a refusal is not as it stands in a line' USING ERRCODE = 'TG003';
+    END IF;
+    v_done := tollgate.take_turn(p_ledger);
     IF NOT p_again OR NOT EXISTS (
-        SELECT 1 FROM tollgate.event
-        WHERE ledger = p_ledger AND seq > v_seq - 10000 AND hold = p_hold AND kind = 'refuse'
+        SELECT 1 FROM tollgate.event AS e
+        WHERE e.ledger = p_ledger AND e.hold = p_hold AND e.kind = 'refuse'
+            AND e.seq > (SELECT h.seq FROM tollgate.head AS h WHERE h.ledger = p_ledger) - 10000
     ) THEN
-        PERFORM tollgate.append(p_ledger, v_seq, v_at, v_prev, v_live, 'refuse', p_hold, p_body);
+        v_done := tollgate.append(p_ledger, 'refuse', p_hold, p_body);
     END IF;
     RETURN '{"status":"done"}';
 END
 $$;
 
--- Puts something on record that is of no hold. For who looks after the ledger, not for a run.
-CREATE FUNCTION tollgate.note(p_ledger text, p_key text, p_kind text, p_body text) RETURNS text
-LANGUAGE plpgsql @secure@ AS $$
+-- Puts something on record that is of no hold. For who looks after the ledger, not for a run. `p_again` says
+-- that it may be there already: the same words for the same key, among the last.
+CREATE FUNCTION tollgate.note(
+    p_ledger text, p_key text, p_kind text, p_body text, p_again boolean
+) RETURNS text LANGUAGE plpgsql @secure@ AS $$
 DECLARE
-    v_seq bigint;
-    v_at timestamptz;
-    v_prev text;
-    v_live integer;
+    v_done boolean;
 BEGIN
-    IF p_kind NOT IN ('repair', 'bill') THEN
+    IF p_kind NOT IN ('repair', 'bill') OR p_body::jsonb IS NULL OR position(chr(10) IN p_body) > 0 THEN
         RAISE EXCEPTION 'no note is a %', p_kind USING ERRCODE = 'TG003';
     END IF;
-    SELECT o_seq, o_at, o_prev, o_live INTO v_seq, v_at, v_prev, v_live FROM tollgate.take_head(p_ledger);
-    PERFORM tollgate.append(p_ledger, v_seq, v_at, v_prev, v_live, p_kind, p_key, p_body);
+    v_done := tollgate.take_turn(p_ledger);
+    IF NOT p_again OR NOT EXISTS (
+        SELECT 1 FROM tollgate.event AS e
+        WHERE e.ledger = p_ledger AND e.hold = p_key AND e.kind = p_kind
+            AND position('"body":' || p_body || ',"prev":"' IN e.line) > 0
+            AND e.seq > (SELECT h.seq FROM tollgate.head AS h WHERE h.ledger = p_ledger) - 10000
+    ) THEN
+        v_done := tollgate.append(p_ledger, p_kind, p_key, p_body);
+    END IF;
     RETURN '{"status":"done"}';
 END
 $$;

@@ -22,6 +22,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// How long the server is asked to stop a statement that took too long.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
+/// What every change is followed by, see `functions.sql`.
+const DURABLE: &str = "SELECT tollgate.durable()";
+
 /// A value in a statement.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -70,6 +73,8 @@ pub(super) enum Broken {
     TimedOut(&'static str),
     /// The thread cannot be had.
     NoThread(std::io::Error),
+    /// It was carried out, and is not known to be durable.
+    Unsettled(tokio_postgres::Error),
 }
 
 type Answer<T> = mpsc::SyncSender<Result<T, Broken>>;
@@ -77,6 +82,8 @@ type Answer<T> = mpsc::SyncSender<Result<T, Broken>>;
 enum Order {
     /// One statement.
     Query(&'static str, Vec<Value>, Answer<Vec<Row>>),
+    /// One statement that changes something, and then that it is durable.
+    Change(&'static str, Vec<Value>, Answer<Vec<Row>>),
     /// Several without parameters or answers.
     Batch(String, Answer<()>),
 }
@@ -106,6 +113,13 @@ impl Link {
         answered.recv().unwrap_or(Err(Broken::TimedOut("its connection ended")))
     }
 
+    /// Carries out one statement that changes something, and answers when that is durable.
+    pub(super) fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Broken> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let _ = self.orders.send(Order::Change(sql, values, answer));
+        answered.recv().unwrap_or(Err(Broken::TimedOut("its connection ended")))
+    }
+
     /// Carries out several statements that return nothing.
     pub(super) fn batch(&self, sql: impl Into<String>) -> Result<(), Broken> {
         let (answer, answered) = mpsc::sync_channel(1);
@@ -131,10 +145,15 @@ fn work(place: &PostgresPlace, mut orders: UnboundedReceiver<Order>, ready: &Ans
             let in_time = match order {
                 Order::Query(sql, values, answer) => {
                     let values: Vec<_> = values.iter().map(Value::typed).collect();
-                    done(timeout(ANSWER_MAX, client.query_typed(sql, &values)).await, &answer)
+                    let rows = async { client.query_typed(sql, &values).await.map_err(Broken::Error) };
+                    done(timeout(ANSWER_MAX, rows).await, &answer)
+                }
+                Order::Change(sql, values, answer) => {
+                    done(timeout(ANSWER_MAX, change(&client, sql, &values)).await, &answer)
                 }
                 Order::Batch(sql, answer) => {
-                    done(timeout(ANSWER_MAX, client.batch_execute(&sql)).await, &answer)
+                    let batch = async { client.batch_execute(&sql).await.map_err(Broken::Error) };
+                    done(timeout(ANSWER_MAX, batch).await, &answer)
                 }
             };
             if !in_time {
@@ -146,17 +165,19 @@ fn work(place: &PostgresPlace, mut orders: UnboundedReceiver<Order>, ready: &Ans
 }
 
 /// Hands an outcome over; false where the statement is still under way.
-fn done<T>(
-    outcome: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
-    answer: &Answer<T>,
-) -> bool {
+fn done<T>(outcome: Result<Result<T, Broken>, tokio::time::error::Elapsed>, answer: &Answer<T>) -> bool {
     let in_time = outcome.is_ok();
-    let outcome = match outcome {
-        Ok(outcome) => outcome.map_err(Broken::Error),
-        Err(_) => Err(Broken::TimedOut("it did not answer in time")),
-    };
-    let _ = answer.send(outcome);
+    let _ = answer.send(outcome.unwrap_or(Err(Broken::TimedOut("it did not answer in time"))));
     in_time
+}
+
+/// Both statements leave at once, each is a transaction, and the server takes them one after the other.
+async fn change(client: &Client, sql: &str, values: &[Value]) -> Result<Vec<Row>, Broken> {
+    let values: Vec<_> = values.iter().map(Value::typed).collect();
+    let (told, durable) = tokio::join!(client.query_typed(sql, &values), client.query_typed(DURABLE, &[]));
+    let rows = told.map_err(Broken::Error)?;
+    durable.map_err(Broken::Unsettled)?;
+    Ok(rows)
 }
 
 async fn connect(place: &PostgresPlace) -> Result<Client, tokio_postgres::Error> {

@@ -111,8 +111,7 @@ impl PostgresStore {
             return Ok(Vec::new());
         }
         let values = [self.ledger().into(), json(&limits)?.into()];
-        let given = self.call("SELECT tollgate.balances($1, $2)", &values)?;
-        let given = given.ok_or_else(|| self.strange("no balances"))?;
+        let given = self.given(&self.asker.rows("SELECT tollgate.balances($1, $2)", &values)?)?;
         Ok(answer::balances(limits, &given.balances))
     }
 
@@ -222,6 +221,7 @@ impl PostgresStore {
     /// The answer to a request whose key is taken: by this very request, or by another.
     fn own(&self, request: &Request) -> Result<Answer, StoreError> {
         let hold = self.hold(&request.hold)?.ok_or_else(|| self.strange("a hold without events"))?;
+        self.asker.settle_down()?;
         match hold.phase {
             Phase::Held => Ok(decide::repeat(&hold, request)?.answer),
             phase => Err(Refusal::Closed { hold: hold.id, phase }.into()),
@@ -249,7 +249,14 @@ impl PostgresStore {
         };
         let kind = Kind::Note(note.clone());
         let values = [self.ledger().into(), plain(key.as_str())?, kind.as_str().into(), body.into()];
-        self.asker.rows("SELECT tollgate.note($1, $2, $3, $4)", &values).map(drop)
+        // Nor has a note.
+        let asked = self.asker.ask_again("SELECT tollgate.note($1, $2, $3, $4, $5)", |again| {
+            values.iter().cloned().chain([Value::Flag(again)]).collect()
+        })?;
+        match asked {
+            Asked::Rows(_) => Ok(()),
+            Asked::Taken => Err(self.strange("a note that takes a key")),
+        }
     }
 
     /// Lines of another ledger are not put into a database.

@@ -9,26 +9,49 @@ use super::link::{Broken, Link};
 pub(super) const VERSION: u32 = 1;
 
 /// The steps from one version to the next.
-const STEPS: [&str; VERSION as usize] = [concat!(include_str!("tables.sql"), include_str!("functions.sql"))];
+const STEPS: [&str; VERSION as usize] =
+    [concat!(include_str!("tables.sql"), include_str!("shapes.sql"), include_str!("functions.sql"))];
 
 /// What one server calls otherwise than another.
 struct Dialect {
     secure: &'static str,
     sha256: &'static str,
+    /// What lets go of the ledger's turn before its commit is on disk.
+    later: &'static str,
+    /// What waits for that.
+    durable: &'static str,
     /// Statements that only save work.
     tuning: &'static str,
 }
 
 const POSTGRES: Dialect = Dialect {
-    secure: "SECURITY DEFINER SET search_path = pg_catalog, pg_temp",
+    // A job has a connection of its own: what its few statements cost is mostly the plans, made once.
+    secure: "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan",
     sha256: "encode(sha256(convert_to(p_text, 'UTF8')), 'hex')",
+    later: "set_config('synchronous_commit', 'off', true)",
+    // A commit that has written something waits for all of the log before it.
+    durable: "pg_logical_emit_message(true, 'tollgate', '')::text",
     // Room on each page for the next version of a row.
     tuning: "ALTER TABLE tollgate.account SET (fillfactor = 50);
+             ALTER TABLE tollgate.head SET (fillfactor = 50);
              ALTER TABLE tollgate.hold SET (fillfactor = 80);",
 };
 
 /// Its `sha256` returns hexadecimal digits, and its functions take no settings.
-const COCKROACH: Dialect = Dialect { secure: "SECURITY DEFINER", sha256: "sha256(p_text)", tuning: "" };
+const COCKROACH: Dialect =
+    Dialect { secure: "SECURITY DEFINER", sha256: "sha256(p_text)", later: "''", durable: "''", tuning: "" };
+
+/// It has a log of its own, which every commit waits for.
+const YUGABYTE: Dialect = Dialect { later: "''", durable: "''", tuning: "", ..POSTGRES };
+
+/// What a server that calls itself this wants.
+fn dialect(server: &str) -> &'static Dialect {
+    match server {
+        _ if server.contains("CockroachDB") => &COCKROACH,
+        _ if server.contains("-YB-") => &YUGABYTE,
+        _ => &POSTGRES,
+    }
+}
 
 /// The version of the tables that there are; an error of the kind `Absent` where there are none.
 pub(super) fn version(link: &Link) -> Result<u32, Broken> {
@@ -38,10 +61,11 @@ pub(super) fn version(link: &Link) -> Result<u32, Broken> {
 
 /// The statements that bring tables of a version up to date.
 pub(super) fn steps(from: u32, server: &str) -> String {
-    let dialect = if server.contains("CockroachDB") { COCKROACH } else { POSTGRES };
+    let dialect = dialect(server);
     let mut out = String::new();
     for step in STEPS.iter().skip(from as usize) {
-        out.push_str(&step.replace("@secure@", dialect.secure).replace("@sha256@", dialect.sha256));
+        let step = step.replace("@secure@", dialect.secure).replace("@sha256@", dialect.sha256);
+        out.push_str(&step.replace("@later@", dialect.later).replace("@durable@", dialect.durable));
     }
     out.push_str(dialect.tuning);
     // Functions are anybody's unless that is taken back.
@@ -84,7 +108,7 @@ pub(super) fn grants(role: &str) -> String {
 GRANT SELECT ON ALL TABLES IN SCHEMA tollgate TO {role};
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA tollgate FROM {role};
 GRANT EXECUTE ON FUNCTION
-    tollgate.clock(), tollgate.balances(text, text),
+    tollgate.clock(), tollgate.durable(), tollgate.balances(text, text),
     tollgate.reserve(text, text, text, text, text, text, text, text, text, text),
     tollgate.extend(text, text, text, text), tollgate.settle(text, text, text, text),
     tollgate.void(text, text, text), tollgate.expire(text, text, text),

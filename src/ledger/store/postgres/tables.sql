@@ -42,8 +42,8 @@ CREATE TABLE tollgate.hold (
     spend text NOT NULL,
     adjusted boolean NOT NULL,
     purses text[] NOT NULL,
-    -- The same, and its limits, as JSON as they stand in its lines.
-    purses_json text NOT NULL,
+    -- Whose it is, and its limits, as JSON as they stand in its lines: an instant there may be finer than here.
+    origin_json text NOT NULL,
     limits_json text NOT NULL,
     PRIMARY KEY (ledger, id)
 );
