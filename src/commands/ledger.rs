@@ -567,7 +567,7 @@ fn print_verified(
     }
     let Err(HeadProblem::Mismatch(mismatch)) = &verified.head else { return Ok(exit::PASS) };
     if tables {
-        let hint = "hint: somebody changed the tables by hand: restore the database from a backup";
+        let hint = "hint: somebody changed the database by hand: `tollgate ledger doctor` says what can be made again";
         writeln!(err, "error: {mismatch}\n\n{hint}")?;
         return Ok(exit::LEDGER);
     }

@@ -190,7 +190,7 @@ fn every_place_of_damage_leaves_a_beginning_that_is_in_order() {
         let (mended, aside) = store.mend("kim").expect("mended");
         assert_eq!(mended.kept, findings.kept);
         assert_eq!(store.verify().expect("in order").events, findings.kept + 1, "byte {at}");
-        fs::remove_dir_all(aside).expect("removed");
+        fs::remove_dir_all(aside.expect("a folder")).expect("removed");
     }
     // Whole lines are gone, and only the head knows of them.
     let cut = whole.len() - 200;

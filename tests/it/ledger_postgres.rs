@@ -278,7 +278,7 @@ fn tables_that_were_changed_by_hand_are_found() {
         assert_eq!(
             verify.stderr,
             format!(
-                "error: {expected}\n\nhint: somebody changed the tables by hand: restore the database from a backup\n"
+                "error: {expected}\n\nhint: somebody changed the database by hand: `tollgate ledger doctor` says what can be made again\n"
             ),
             "{sql}"
         );

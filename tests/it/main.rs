@@ -32,6 +32,7 @@ mod ledger_git_remote;
 mod ledger_git_run;
 mod ledger_postgres;
 mod ledger_postgres_crash;
+mod ledger_postgres_move;
 mod ledger_postgres_safety;
 mod ledger_windows;
 mod meter;

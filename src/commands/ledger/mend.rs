@@ -54,8 +54,7 @@ pub(super) fn doctor(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let by = args.by.as_deref().unwrap_or("somebody");
-    let looked =
-        if args.yes { store.mend(by) } else { store.examine().map(|found| (found, Default::default())) };
+    let looked = if args.yes { store.mend(by) } else { store.examine().map(|found| (found, None)) };
     let (findings, aside) = match looked {
         Ok(found) => found,
         Err(error) => {
@@ -73,11 +72,8 @@ pub(super) fn doctor(
         print_dropped(&findings, out)?;
     }
     if args.yes {
-        writeln!(
-            out,
-            "mended on the word of {by}, and recorded; the damaged files are in {}",
-            aside.display()
-        )?;
+        let aside = aside.map(|aside| format!("; the damaged files are in {}", aside.display()));
+        writeln!(out, "mended on the word of {by}, and recorded{}", aside.unwrap_or_default())?;
         return Ok(exit::PASS);
     }
     writeln!(

@@ -3,7 +3,8 @@
 //! Kept is the longest beginning whose every line is in order. What comes after is dropped, but not lost:
 //! the damaged files stay in a folder beside the events, and a `repair` event says how much was dropped, from
 //! what, and on whose word. Nothing is guessed, and nothing is changed without that word. A branch keeps its
-//! own history, so it is set back by people.
+//! own history, so it is set back by people. Of a database, the tables are made again from the lines; the
+//! lines themselves have no other copy than its backup.
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,12 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// What a database has: its lines are in order, and its tables may not be.
+    pub(super) fn of_tables(damage: Option<String>, kept: u64) -> Self {
+        let (dropped, dropped_bytes, shown, cut) = (0, 0, Vec::new(), None);
+        Self { damage, kept, dropped, dropped_bytes, shown, cut, sha256: String::new() }
+    }
+
     /// Whether the events are in order, and only the head is not.
     #[must_use]
     pub fn only_head(&self) -> bool {
@@ -208,21 +215,23 @@ impl Store {
     /// When the ledger cannot be read, was written by a newer tollgate, or is a kind that is mended by
     /// other means.
     pub fn examine(&self) -> Result<Findings, StoreError> {
-        self.as_files()?.examine()
+        match self {
+            Self::File(files) => files.examine(),
+            Self::Git(_) => Err(StoreError::NotMendable),
+            Self::Postgres(postgres) => postgres.examine(),
+        }
     }
 
-    /// Mends the ledger on the word of `by`. Returns what was found, and where the damaged files are now.
+    /// Mends the ledger on the word of `by`. Returns what was found, and where the damaged files are now, if it
+    /// is one in files.
     ///
     /// # Errors
     /// As [`Store::examine`], and when the files cannot be kept or written.
-    pub fn mend(&self, by: &str) -> Result<(Findings, PathBuf), StoreError> {
-        self.as_files()?.mend(by)
-    }
-
-    fn as_files(&self) -> Result<&FileStore, StoreError> {
+    pub fn mend(&self, by: &str) -> Result<(Findings, Option<PathBuf>), StoreError> {
         match self {
-            Self::File(files) => Ok(files),
-            _ => Err(StoreError::NotMendable),
+            Self::File(files) => files.mend(by).map(|(findings, aside)| (findings, Some(aside))),
+            Self::Git(_) => Err(StoreError::NotMendable),
+            Self::Postgres(postgres) => postgres.mend(by).map(|findings| (findings, None)),
         }
     }
 }

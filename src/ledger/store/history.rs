@@ -199,9 +199,9 @@ impl Events {
         Self { source: Source::Files(lines), since, _scratch: Some(scratch) }
     }
 
-    /// The lines of a database, which knows where an instant is.
-    pub(super) fn from_database(lines: postgres::Lines) -> Self {
-        Self { source: Source::Database(lines), since: None, _scratch: None }
+    /// The lines of a database, which knows where an instant is, to a microsecond.
+    pub(super) fn from_database(lines: postgres::Lines, since: Option<Timestamp>) -> Self {
+        Self { source: Source::Database(lines), since, _scratch: None }
     }
 }
 

@@ -388,7 +388,7 @@ impl Store {
         match self {
             Self::File(file) => file.events(since),
             Self::Git(git) => git.events(since),
-            Self::Postgres(postgres) => Ok(Events::from_database(postgres.lines(since)?)),
+            Self::Postgres(postgres) => Ok(Events::from_database(postgres.lines(since)?, since)),
         }
     }
 
@@ -402,14 +402,6 @@ impl Store {
             Self::File(file) => file.verify(),
             Self::Git(git) => git.verify(),
             Self::Postgres(postgres) => postgres.verify(),
-        }
-    }
-
-    /// The store, where its book is folded here and whole lines can be put into it.
-    fn folded(&self) -> Result<Folded<'_>, StoreError> {
-        match self.rules() {
-            Rules::Ours(store) => Ok(store),
-            Rules::Theirs(postgres) => Err(postgres.no_import()),
         }
     }
 

@@ -2,12 +2,13 @@
 //!
 //! The lines stay byte for byte what they are, so the chain does, and so does every hash that a machine has
 //! seen. An import checks each line as `verify` does before it writes it, and writes in stretches; one that
-//! was cut off is gone on with, since what is there is a beginning of what comes.
+//! was cut off is gone on with, since what is there is a beginning of what comes. A database takes all of it
+//! in one transaction, see `postgres::fold`.
 
 use std::io;
 
 use super::session::Session;
-use super::{Store, StoreError};
+use super::{Folded, Rules, Store, StoreError};
 use crate::ledger::audit::Audit;
 use crate::ledger::book::Discord;
 use crate::ledger::commit::{Commit, Head, shard_of};
@@ -81,8 +82,17 @@ impl Store {
     /// # Errors
     /// When a line is not in order, or the ledger has others; what was in order before is there then.
     pub fn import(&self, lines: impl Iterator<Item = io::Result<String>>) -> Result<Imported, ImportError> {
+        match self.rules() {
+            Rules::Ours(store) => store.import(lines),
+            Rules::Theirs(postgres) => postgres.import(lines),
+        }
+    }
+}
+
+impl Folded<'_> {
+    fn import(&self, lines: impl Iterator<Item = io::Result<String>>) -> Result<Imported, ImportError> {
         let (before, seen) =
-            self.folded()?.read(|session| Ok((session.book().seq(), session.book().hash().clone())))?;
+            self.read(|session| Ok((session.book().seq(), session.book().hash().clone())))?;
         let other = ImportError::NotEmpty { events: before };
         let mut audit = Audit::default();
         let mut head = Head::default();
@@ -142,7 +152,7 @@ impl Store {
                 false => Ok(false),
             }
         };
-        match self.folded()?.write(work)? {
+        match self.write(work)? {
             true => Ok(()),
             false => Err(ImportError::Disturbed),
         }

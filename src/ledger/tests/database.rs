@@ -1,9 +1,14 @@
 //! The tables of a database against files: the same wishes get the same answers, and the same lines.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::fs;
+use std::sync::Weak;
 
 use proptest::prelude::*;
 
+use super::files::Bench;
+use super::machine::Kind;
 use super::server::Server;
 use super::*;
 use crate::ledger::Lift;
@@ -31,6 +36,42 @@ fn open(url: &str, hands: &Hands, namespace: Option<&str>) -> Store {
     let place = PostgresPlace::parse(url).expect("a place");
     let options = Options { namespace: namespace.map(str::to_owned), ..hands.options() };
     Store::open_postgres(place, options, true)
+}
+
+/// A database for the machines: one server for all histories, and a ledger of its own for each of them.
+#[derive(Clone, Debug)]
+pub(super) struct Tables;
+
+#[derive(Debug)]
+struct Shared {
+    server: Server,
+    hands: Hands,
+    ledgers: AtomicI64,
+}
+
+thread_local! {
+    static SHARED: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
+}
+
+impl Kind for Tables {
+    const UNSURE: i64 = 0;
+    const CASES: u32 = 8;
+
+    fn shared() -> Option<Box<dyn Any>> {
+        let server = Server::quick()?;
+        let hands = Hands::at("2026-11-23T12:00:00Z");
+        drop(store(&server, &hands));
+        let shared = Arc::new(Shared { server, hands, ledgers: AtomicI64::new(0) });
+        SHARED.with_borrow_mut(|kept| *kept = Arc::downgrade(&shared));
+        Some(Box::new(shared))
+    }
+
+    fn bench() -> Bench {
+        let shared = SHARED.with_borrow(Weak::upgrade).expect("the test keeps it");
+        let name = format!("history-{}", shared.ledgers.fetch_add(1, Ordering::SeqCst));
+        let hands = shared.hands.clone();
+        Bench::on(open(&shared.server.url("books"), &hands, Some(&name)), hands)
+    }
 }
 
 /// A wish, and how long after the last one.
@@ -253,7 +294,7 @@ fn every_history_reads_the_same_in_files_and_in_tables() {
     let hands = Hands::at("2026-11-29T21:00:00Z");
     drop(store(&server, &hands));
     let url = server.url("books");
-    let cases = if long() { 400 } else { 25 };
+    let cases = if long() { 400 } else { 20 };
     let case = AtomicI64::new(0);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     proptest!(config, |(wishes in prop::collection::vec(wish(), 1..40))| {
@@ -280,6 +321,18 @@ fn every_history_reads_the_same_in_files_and_in_tables() {
             written += &fs::read_to_string(folder.path().join(format!("events/{month}.jsonl"))).unwrap_or_default();
         }
         assert_eq!(lines.trim(), written.trim());
+        // The files move into another ledger of the database, in two parts, and both go on as one.
+        let moved = open(&url, &hands, Some(&format!("{name} moved")));
+        let lines: Vec<&str> = written.lines().collect();
+        for part in [lines.len() / 2, lines.len()] {
+            moved.import(lines[..part].iter().map(|line| Ok((*line).to_owned()))).expect("imported");
+        }
+        pair.tables = moved;
+        assert_eq!(verified(&pair.tables), verified(&pair.files));
+        for wish in wishes.iter().take(8) {
+            pair.take(wish);
+        }
+        assert_eq!(verified(&pair.tables), verified(&pair.files));
     });
 }
 

@@ -35,6 +35,11 @@ impl Bench {
         Some(Self { folder: quick_folder(), hands, store, _server: Some(server) })
     }
 
+    /// The same on a store that somebody else made, by its clock.
+    pub(crate) fn on(store: Store, hands: Hands) -> Self {
+        Self { folder: quick_folder(), hands, store, _server: None }
+    }
+
     /// The same on a branch of a repository beside it.
     pub(crate) fn git() -> Self {
         let folder = quick_folder();

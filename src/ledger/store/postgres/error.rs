@@ -174,12 +174,12 @@ pub enum DatabaseError {
         /// What is wrong.
         what: Box<Damage>,
     },
-    /// Events of another ledger.
+    /// Lines are missing at the end, or are others than there were.
     #[error(
-        "the ledger at {place} takes no events of another ledger\n\nhint: its budgets begin anew; keep the other \
-         ledger for reports of what was before"
+        "the ledger at {place} is damaged: the event that its head ends with is not there any more\n\nhint: nothing \
+         was changed; restore the database from a backup"
     )]
-    NoImport {
+    CutOff {
         /// Where.
         place: String,
     },

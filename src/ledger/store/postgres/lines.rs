@@ -18,13 +18,13 @@ use crate::ledger::hold::{Hold, Illegal};
 use crate::ledger::store::{Damage, HeadProblem, StoreError, Verified};
 
 /// Lines that are read at once.
-const PAGE: i64 = 500;
+pub(super) const PAGE: i64 = 500;
 /// What is asked for a page.
-const PAGE_SQL: &str =
+pub(super) const PAGE_SQL: &str =
     "SELECT seq, line FROM tollgate.event WHERE ledger = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
 
 /// A row's number and line.
-fn raw(place: &str, row: &Row) -> Result<(u64, String), StoreError> {
+pub(super) fn raw(place: &str, row: &Row) -> Result<(u64, String), StoreError> {
     let read = || {
         let seq: i64 = row.try_get(0).ok()?;
         Some((u64::try_from(seq).ok()?, row.try_get(1).ok()?))
@@ -34,7 +34,7 @@ fn raw(place: &str, row: &Row) -> Result<(u64, String), StoreError> {
     read().ok_or_else(|| strange().into())
 }
 
-fn damaged(place: &str, line: u64, what: Damage) -> StoreError {
+pub(super) fn damaged(place: &str, line: u64, what: Damage) -> StoreError {
     match what {
         Damage::Line(error) if error.is_newer() => {
             StoreError::Newer { path: place.into(), line, what: error.to_string() }
@@ -120,6 +120,8 @@ impl PostgresStore {
         let next = match since {
             None => 1,
             Some(since) => {
+                // Imported lines may be finer than a column.
+                let since = Timestamp::from_microsecond(since.as_microsecond()).unwrap_or(since);
                 let rows = self.asker.rows(
                     "SELECT tollgate.first_since($1, $2::text::timestamptz)",
                     &[self.ledger().into(), since.to_string().into()],

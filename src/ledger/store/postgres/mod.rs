@@ -8,11 +8,12 @@
 //! A connection that breaks while a statement is under way leaves open whether it was carried out. It is
 //! sent again: a hold that is there under the same claim is the answer, and so is one that is closed with
 //! the same spend. See `functions.sql` for the transactions, `ask` for what is tried again, `link` for the
-//! thread, `lines` for what reads everything.
+//! thread, `lines` for what reads everything, `fold` for what makes the tables from lines.
 
 mod answer;
 mod ask;
 mod error;
+mod fold;
 mod lines;
 mod link;
 mod place;
@@ -257,11 +258,6 @@ impl PostgresStore {
             Asked::Rows(_) => Ok(()),
             Asked::Taken => Err(self.strange("a note that takes a key")),
         }
-    }
-
-    /// Lines of another ledger are not put into a database.
-    pub(super) fn no_import(&self) -> StoreError {
-        DatabaseError::NoImport { place: self.asker.place() }.into()
     }
 
     pub(super) fn settle(
