@@ -45,11 +45,16 @@ pub enum Vendor {
     OpenAi,
     /// Google, or what speaks the Gemini API.
     Gemini,
+    /// Google Vertex, for Claude.
+    Vertex,
+    /// Amazon Bedrock, for Claude.
+    Bedrock,
 }
 
 impl Vendor {
     /// All of them.
-    pub const ALL: [Vendor; 3] = [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini];
+    pub const ALL: [Vendor; 5] =
+        [Vendor::Anthropic, Vendor::OpenAi, Vendor::Gemini, Vendor::Vertex, Vendor::Bedrock];
 
     /// The name in options and environment variables.
     #[must_use]
@@ -58,6 +63,8 @@ impl Vendor {
             Vendor::Anthropic => "anthropic",
             Vendor::OpenAi => "openai",
             Vendor::Gemini => "gemini",
+            Vendor::Vertex => "vertex",
+            Vendor::Bedrock => "bedrock",
         }
     }
 
@@ -68,6 +75,8 @@ impl Vendor {
             Vendor::Anthropic => "Anthropic",
             Vendor::OpenAi => "OpenAI",
             Vendor::Gemini => "Google",
+            Vendor::Vertex => "Google Vertex",
+            Vendor::Bedrock => "Amazon Bedrock",
         }
     }
 
@@ -77,13 +86,22 @@ impl Vendor {
         Vendor::ALL.into_iter().find(|vendor| vendor.as_str() == name)
     }
 
-    /// The variable that usually holds the key.
+    /// Whether it is a cloud that serves another's models. Its credentials lie about for many purposes, so it
+    /// is used only where it is asked for.
+    #[must_use]
+    pub const fn is_cloud(self) -> bool {
+        matches!(self, Vendor::Vertex | Vendor::Bedrock)
+    }
+
+    /// The variable that usually holds the key; of a cloud, the one that holds a whole access by itself.
     #[must_use]
     pub const fn key_variable(self) -> &'static str {
         match self {
             Vendor::Anthropic => "ANTHROPIC_API_KEY",
             Vendor::OpenAi => "OPENAI_API_KEY",
             Vendor::Gemini => "GEMINI_API_KEY",
+            Vendor::Vertex => "TOLLGATE_VERTEX_ACCESS_TOKEN",
+            Vendor::Bedrock => "AWS_BEARER_TOKEN_BEDROCK",
         }
     }
 
@@ -92,7 +110,8 @@ impl Vendor {
     pub fn maker(model: &ModelId) -> Option<Vendor> {
         let name = model.as_str();
         let begins = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
-        if begins(&["claude-"]) {
+        // Bedrock's names have a place before the maker's.
+        if begins(&["claude-"]) || name.contains("anthropic.claude-") {
             Some(Vendor::Anthropic)
         } else if begins(&["gemini-"]) {
             Some(Vendor::Gemini)

@@ -75,6 +75,13 @@ impl Preset {
         }
     }
 
+    /// Whether it can ask a cloud for Claude in Anthropic's place. Of the presets Claude Code alone does; a
+    /// command may.
+    #[must_use]
+    pub const fn speaks_to_clouds(self) -> bool {
+        matches!(self, Preset::Claude | Preset::Command)
+    }
+
     /// The vendor that it asks for a model; `None` for a command, of which nobody knows.
     #[must_use]
     pub fn vendor(self, model: &ModelId) -> Option<Vendor> {

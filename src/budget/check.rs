@@ -268,16 +268,22 @@ fn apply_tasks(table: &mut TaskTable, written: By<Task, By<Stakes, Tier>>, mista
 }
 
 /// Variables that hold a provider's key or lead past the meter: an agent that has one can spend uncounted.
-const NEVER_PASSED: [&str; 13] = [
+const NEVER_PASSED: [&str; 19] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "ANTHROPIC_BASE_URL",
+    "AWS_ACCESS_KEY_ID",
     "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "CLAUDE_CODE_USE_BEDROCK",
     "CLAUDE_CODE_USE_VERTEX",
     "GEMINI_API_KEY",
+    "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
     "GOOGLE_API_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_GHA_CREDS_PATH",
     "GOOGLE_GEMINI_BASE_URL",
     "OPENAI_API_BASE",
     "OPENAI_API_KEY",

@@ -73,7 +73,10 @@ fn budgets() -> Vec<BudgetLine> {
 /// agree on.
 pub(super) fn tiers(preset: Preset) -> Tiers {
     let [high, medium, low] = match preset.only() {
-        Some(Vendor::Anthropic) | None => ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"],
+        // A cloud serves Anthropic's.
+        Some(Vendor::Anthropic | Vendor::Vertex | Vendor::Bedrock) | None => {
+            ["claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"]
+        }
         Some(Vendor::OpenAi) => ["gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-luna"],
         Some(Vendor::Gemini) => ["gemini-3.1-pro-preview", "gemini-3.8-flash", "gemini-3.1-flash-lite"],
     };

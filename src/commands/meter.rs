@@ -35,7 +35,7 @@ pub struct Args {
     /// The most new tokens that may be used: input that is not read from a cache, and output
     #[arg(long, value_name = "N")]
     pub cap_tokens: Option<u64>,
-    /// Where an API is reached, such as anthropic=https://api.anthropic.com; openai and gemini as well, each once. Without it, every API whose key is set
+    /// Where an API is reached, such as anthropic=https://api.anthropic.com; openai, gemini, vertex and bedrock as well, each once. Without it, every API whose key is set
     #[arg(long, value_name = "API=URL")]
     pub upstream: Vec<UpstreamArg>,
     /// The address to listen on; port 0 takes any that is free
@@ -96,7 +96,9 @@ impl FromStr for UpstreamArg {
             );
         };
         let Some(vendor) = Vendor::named(api) else {
-            return Err(format!("`{api}` is not metered; write anthropic, openai or gemini"));
+            return Err(format!(
+                "`{api}` is not metered; write anthropic, openai, gemini, vertex or bedrock"
+            ));
         };
         Upstream::parse(url).map(|upstream| Self(vendor, upstream)).map_err(|error| error.to_string())
     }
@@ -140,10 +142,10 @@ pub async fn run_until(
     let ways = match ways(args, env) {
         Ok(ways) => ways,
         Err(missing) => {
-            writeln!(
-                err,
-                "error: {missing}\n\nhint: the meter sends it to the provider; clients get a token instead"
-            )?;
+            // What a cloud misses comes with a hint of its own.
+            let hint = "\n\nhint: the meter sends it to the provider; clients get a token instead";
+            let hint = if missing.contains("\n\nhint: ") { "" } else { hint };
+            writeln!(err, "error: {missing}{hint}")?;
             return Ok(exit::USAGE);
         }
     };
@@ -167,10 +169,10 @@ fn ways(args: &Args, env: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Way>, S
     let mut ways: Vec<Way> = Vec::new();
     for vendor in Vendor::ALL {
         let named = args.upstream.iter().rev().find(|UpstreamArg(of, _)| *of == vendor);
-        if named.is_none() && !args.upstream.is_empty() {
+        if named.is_none() && (vendor.is_cloud() || !args.upstream.is_empty()) {
             continue;
         }
-        let key = Key::found(vendor, env);
+        let key = Key::found(vendor, env)?;
         match (key, named) {
             (Some(key), named) => {
                 let upstream =

@@ -21,7 +21,7 @@ pub(super) struct Premise {
     /// An event payload, instead of $GITHUB_EVENT_PATH or the local repository
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// Where requests go, instead of the provider: anthropic=https://host, openai=… or gemini=…
+    /// Where requests go, instead of the provider: anthropic=https://host, openai=…, gemini=…, vertex=… or bedrock=…
     #[arg(long, value_name = "API=URL")]
     upstream: Vec<UpstreamArg>,
 }

@@ -194,7 +194,11 @@ impl Rules {
             worst: if served.notional { priced.without_dollars() } else { priced },
             notional: served.notional.then_some(priced),
             output: bound.output_max,
-            model: first.model.clone(),
+            // As the price table names it, as what is settled is named.
+            model: self
+                .table
+                .find(&first.model)
+                .map_or_else(|| first.model.clone(), |model| model.id.clone()),
             input: first.input,
             counted: matches!(input, InputBound::Counted { .. }),
             one_sampling: ceiling.lines.len() == 1 && first.samplings == 1 && ceiling.web_searches == 0,

@@ -117,12 +117,28 @@ impl<C: Dial> Gate<C> {
             Ok(route) => route,
             Err(problem) => return own(api.say(&problem)),
         };
-        let request = upstream::request(&route.way, method, path, headers, body);
-        let Ok(request) = request else { return own(api.say(&bad_upstream())) };
+        let request = match self.outgoing(&route.way, method, path, headers, body).await {
+            Ok(request) => request,
+            Err(problem) => return own(api.say(&problem)),
+        };
         match route.lines.ask(request).await {
             Ok(response) => forwarded(response, ReplyBody::Free),
             Err(error) => own(api.say(&unreachable(&error))),
         }
+    }
+
+    /// A request as it goes to the provider.
+    async fn outgoing(
+        &self,
+        way: &Way,
+        method: Method,
+        path: &PathAndQuery,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, Problem> {
+        let now = (self.clock)();
+        let pass = way.key.pass(now).await.map_err(|error| Problem::Upstream(error.to_string()))?;
+        upstream::request(way, &pass, now, method, path, headers, body).map_err(|_| bad_upstream())
     }
 
     /// Takes a generation through the gate.
@@ -210,9 +226,10 @@ impl<C: Dial> Gate<C> {
     ) -> Result<(Bounded, Ask), Problem> {
         let (request, when) = (wanted.request, wanted.when);
         let way = &wanted.route.way;
+        let (region, certain) = request.region(&wanted.edits, way.home());
         let served = ServedIn {
-            region: way.upstream.region(),
-            default_known: self.state.region_known(),
+            region,
+            default_known: certain || self.state.region_known(),
             tier_set: way.upstream.is_azure(),
             notional: way.key.is_subscription(),
         };
@@ -257,8 +274,9 @@ impl<C: Dial> Gate<C> {
         }
         let path = wanted.request.count_path(wanted.path.as_str(), &wanted.edits);
         let path = PathAndQuery::try_from(path).ok()?;
-        let request = upstream::request(&wanted.route.way, Method::POST, &path, wanted.headers, body).ok()?;
         let answer = async {
+            let way = &wanted.route.way;
+            let request = self.outgoing(way, Method::POST, &path, wanted.headers, body).await.ok()?;
             let response = wanted.route.lines.ask(request).await.ok()?;
             if response.status() != StatusCode::OK {
                 return None;
@@ -291,12 +309,15 @@ impl<C: Dial> Gate<C> {
         let (api, way) = (wanted.api, &wanted.route.way);
         let path = wanted.request.path(wanted.path.as_str(), &wanted.edits);
         let path = PathAndQuery::try_from(path.as_ref()).map_err(|_| bad_upstream())?;
-        let request = upstream::request(way, Method::POST, &path, wanted.headers, body);
-        let request = request.map_err(|_| bad_upstream())?;
+        let request = self.outgoing(way, Method::POST, &path, wanted.headers, body).await?;
         let mut charge = Charge {
             state: self.state.clone(),
             table: self.rules.table,
-            reader: Reader::new(wanted.request, &wanted.edits, way.upstream.region()),
+            reader: Reader::new(
+                wanted.request,
+                &wanted.edits,
+                wanted.request.region(&wanted.edits, way.home()).0,
+            ),
             admitted,
             bounded,
             status: 0,

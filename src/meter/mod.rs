@@ -9,6 +9,7 @@ pub mod account;
 mod bound;
 mod forward;
 pub mod journal;
+pub mod key;
 mod line;
 mod run;
 mod say;
@@ -19,9 +20,10 @@ mod tap;
 mod threads;
 mod upstream;
 
+pub use key::{Key, SUBSCRIPTION_VARIABLE, Secret};
 pub use line::Dial;
 pub use run::{Config, Meter, StartError};
-pub use upstream::{Key, SUBSCRIPTION_VARIABLE, Secret, Upstream, UpstreamError, Way};
+pub use upstream::{Upstream, UpstreamError, Way};
 
 use std::collections::BTreeMap;
 

@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::forward::{Gate, Reply, own};
+use super::key::Secret;
 use super::line::Dial;
-use super::upstream::Secret;
 use crate::provider::{Answer, Api, Endpoint, Problem, Vendor};
 
 /// The largest body that is taken, in bytes: what the Messages API itself takes.

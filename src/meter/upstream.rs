@@ -5,14 +5,15 @@
 //! token nor anything that belongs to one hop passes.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
+use jiff::Timestamp;
 
+use super::key::{Key, Pass};
 use crate::provider::Vendor;
 use crate::tokens::Region;
 
@@ -30,6 +31,8 @@ const fn usual(vendor: Vendor) -> &'static str {
         Vendor::Anthropic => "https://api.anthropic.com",
         Vendor::OpenAi => "https://api.openai.com",
         Vendor::Gemini => "https://generativelanguage.googleapis.com",
+        Vendor::Vertex => "https://aiplatform.googleapis.com",
+        Vendor::Bedrock => "https://bedrock-runtime.us-east-1.amazonaws.com",
     }
 }
 
@@ -44,77 +47,13 @@ pub struct Way {
     pub key: Key,
 }
 
-/// The variable that holds the token of a subscription, as Claude Code knows it.
-pub const SUBSCRIPTION_VARIABLE: &str = "CLAUDE_CODE_OAUTH_TOKEN";
-
-/// What a provider is asked with, and by that who pays for the answer.
-#[derive(Clone, Debug)]
-pub enum Key {
-    /// A key of an account that is charged by the token.
-    Account(Secret),
-    /// The OAuth token of a subscription, as `claude setup-token` makes it. What is used has no price of its
-    /// own there: the meter charges it to tokens alone, and its list price is notional.
-    Subscription(Secret),
-}
-
-impl Key {
-    /// The key of an account.
-    #[must_use]
-    pub fn account(text: String) -> Self {
-        Self::Account(Secret::new(text))
-    }
-
-    /// The key of a vendor that the environment holds. A subscription is for those without a key: whoever
-    /// has both pays by the token, and knows what it costs.
-    #[must_use]
-    pub fn found(vendor: Vendor, env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
-        let var = |name: &str| env(name).filter(|value| !value.is_empty());
-        let token = || var(SUBSCRIPTION_VARIABLE).filter(|_| vendor == Vendor::Anthropic);
-        let subscription = || token().map(|token| Self::Subscription(Secret::new(token)));
-        var(vendor.key_variable()).map(Self::account).or_else(subscription)
-    }
-
-    /// The texts that nobody may see.
-    #[must_use]
-    pub fn secrets(&self) -> Vec<String> {
-        let (Self::Account(secret) | Self::Subscription(secret)) = self;
-        vec![String::from_utf8_lossy(secret.bytes()).into_owned()]
-    }
-
-    /// Whether a subscription pays.
-    #[must_use]
-    pub const fn is_subscription(&self) -> bool {
-        matches!(self, Self::Subscription(_))
-    }
-}
-
-/// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe
-/// code can tell.
-#[derive(Clone)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Takes a secret.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text.into_bytes())
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        std::hint::black_box(&self.0);
+impl Way {
+    /// Where it keeps requests that name no place, as far as that changes prices.
+    pub(super) fn home(&self) -> Region {
+        match &self.key {
+            Key::Aws(access) => access.home(),
+            Key::Account(_) | Key::Subscription(_) | Key::Google(_) => self.upstream.region(),
+        }
     }
 }
 
@@ -159,6 +98,27 @@ impl Upstream {
     #[must_use]
     pub fn of(vendor: Vendor) -> Self {
         Self::parse(usual(vendor)).expect("a constant address")
+    }
+
+    /// Vertex at a location (Google's page on Claude): `global`, several regions together such as `us`, or one.
+    ///
+    /// # Errors
+    /// When the location is none.
+    pub fn vertex(location: &str) -> Result<Self, UpstreamError> {
+        Self::parse(&match location {
+            "global" => usual(Vendor::Vertex).to_owned(),
+            "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
+            region => format!("https://{region}-aiplatform.googleapis.com"),
+        })
+    }
+
+    /// Bedrock in a region.
+    ///
+    /// # Errors
+    /// When the region is none.
+    pub fn bedrock(region: &str) -> Result<Self, UpstreamError> {
+        let china = if region.starts_with("cn-") { ".cn" } else { "" };
+        Self::parse(&format!("https://bedrock-runtime.{region}.amazonaws.com{china}"))
     }
 
     /// Where the address keeps requests: OpenAI's hosts that begin with a region do so for a surcharge
@@ -262,15 +222,17 @@ fn without_key(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{before}{mark}{}", kept.join("&")))
 }
 
-/// A request to the provider, with the real key.
+/// A request to the provider, with what lets it in as of `now`.
 pub(super) fn request(
     way: &Way,
+    pass: &Pass,
+    now: Timestamp,
     method: Method,
     path_and_query: &PathAndQuery,
     from: &HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
-    let Way { vendor, upstream, key } = way;
+    let Way { vendor, upstream, .. } = way;
     let mut headers = HeaderMap::with_capacity(from.len() + 3);
     for (name, value) in from {
         if goes_on(*vendor, name) && !is_named_by_connection(from, name) {
@@ -285,28 +247,49 @@ pub(super) fn request(
     }
     // A compressed answer could not be read on its way.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let secret = match key {
-        Key::Account(secret) | Key::Subscription(secret) => secret,
-    };
-    let (name, scheme) = match vendor {
-        _ if key.is_subscription() => {
-            let betas = with_beta(&headers, OAUTH_BETA)?;
-            headers.insert(BETA, betas);
-            (header::AUTHORIZATION, &b"Bearer "[..])
+    let uri = upstream.path(*vendor, path_and_query)?;
+    admit(way, pass, (now, &method, &uri), &mut headers, &body)?;
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Adds the headers that let a request in.
+fn admit(
+    way: &Way,
+    pass: &Pass,
+    (now, method, uri): (Timestamp, &Method, &Uri),
+    headers: &mut HeaderMap,
+    body: &[u8],
+) -> Result<(), header::InvalidHeaderValue> {
+    let (name, scheme, secret) = match (pass, &way.key) {
+        (Pass::Bearer(token), _) => (header::AUTHORIZATION, &b"Bearer "[..], &**token),
+        (Pass::Key, Key::Aws(access)) => {
+            let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+            return access.sign(now, method.as_str(), target, headers, body);
         }
-        Vendor::Anthropic => (API_KEY, &b""[..]),
-        Vendor::OpenAi if upstream.is_azure() => (AZURE_KEY, &b""[..]),
-        Vendor::OpenAi => (header::AUTHORIZATION, &b"Bearer "[..]),
-        Vendor::Gemini => (GOOGLE_KEY, &b""[..]),
+        (Pass::Key, Key::Subscription(token)) => {
+            let betas = with_beta(headers, OAUTH_BETA)?;
+            headers.insert(BETA, betas);
+            (header::AUTHORIZATION, &b"Bearer "[..], token)
+        }
+        (Pass::Key, Key::Account(key)) => match way.vendor {
+            Vendor::Anthropic => (API_KEY, &b""[..], key),
+            Vendor::OpenAi if way.upstream.is_azure() => (AZURE_KEY, &b""[..], key),
+            Vendor::OpenAi | Vendor::Vertex | Vendor::Bedrock => {
+                (header::AUTHORIZATION, &b"Bearer "[..], key)
+            }
+            Vendor::Gemini => (GOOGLE_KEY, &b""[..], key),
+        },
+        // Its token comes as a pass of its own.
+        (Pass::Key, Key::Google(_)) => return Ok(()),
     };
     let mut value = HeaderValue::from_bytes(&[scheme, secret.bytes()].concat())?;
     value.set_sensitive(true);
     headers.insert(name, value);
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = upstream.path(*vendor, path_and_query)?;
-    *request.headers_mut() = headers;
-    Ok(request)
+    Ok(())
 }
 
 /// The betas of a request, with one more.
@@ -328,6 +311,8 @@ fn goes_on(vendor: Vendor, name: &HeaderName) -> bool {
     starts(&["x-stainless-"])
         || match vendor {
             Vendor::Anthropic => starts(&["anthropic-", "x-claude-code-"]) || name == "x-app",
+            Vendor::Vertex => starts(&["anthropic-"]),
+            Vendor::Bedrock => false,
             Vendor::OpenAi => {
                 // Codex says by some of these how its tools are to be read, and whose turn it is.
                 starts(&["openai-", "x-codex-", "x-openai-"])
@@ -362,6 +347,18 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::key::Secret;
+
+    /// A request at no time in particular.
+    fn request(
+        way: &Way,
+        method: Method,
+        path: &PathAndQuery,
+        from: &HeaderMap,
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
+        super::request(way, &Pass::Key, Timestamp::UNIX_EPOCH, method, path, from, body).expect("a request")
+    }
 
     #[test]
     fn addresses_are_https_or_this_machine() {
@@ -421,7 +418,7 @@ mod tests {
         let key = Key::account("the real key".to_owned());
         let path = PathAndQuery::from_static("/v1/messages");
         let way = Way { vendor: Vendor::Anthropic, upstream: Upstream::anthropic(), key };
-        let request = request(&way, Method::POST, &path, &from, Bytes::from("{}")).expect("a request");
+        let request = request(&way, Method::POST, &path, &from, Bytes::from("{}"));
         let mut seen: Vec<String> = request
             .headers()
             .iter()
@@ -456,7 +453,7 @@ mod tests {
             let key = Key::Subscription(Secret::new("sk-ant-oat01-real".to_owned()));
             let way = Way { vendor: Vendor::Anthropic, upstream: Upstream::anthropic(), key };
             let path = PathAndQuery::from_static("/v1/messages");
-            let request = request(&way, Method::POST, &path, &from, Bytes::new()).expect("a request");
+            let request = request(&way, Method::POST, &path, &from, Bytes::new());
             let seen = |name: &str| {
                 let values = request.headers().get_all(name).iter();
                 values.map(|value| value.to_str().expect("text").to_owned()).collect::<Vec<_>>()
@@ -523,7 +520,7 @@ mod tests {
             let upstream = Upstream::parse(address).expect(address);
             let way = Way { vendor, upstream, key: Key::account("k".to_owned()) };
             let path = PathAndQuery::from_static(path);
-            let request = request(&way, Method::POST, &path, &from, Bytes::new()).expect("a request");
+            let request = request(&way, Method::POST, &path, &from, Bytes::new());
             let usual = ["accept-encoding", "host"];
             let seen = request.headers().iter().filter(|(name, _)| !usual.contains(&name.as_str()));
             let mut seen: Vec<String> =

@@ -156,10 +156,11 @@ pub(super) async fn conclude(
     let totals = spent.count.totals(&settlement);
     let used = totals.by_model.iter().map(|(model, used)| (model, &used.counts));
     let when = When::Around(story.started);
+    let table = story.inputs.table;
     // Who pays by the month saves no dollars by the token.
     let savings = match story.limits.subscription {
         true => Savings::default(),
-        false => savings::savings(used, &story.inputs.budget.tiers, route.tier, story.inputs.table, when),
+        false => savings::savings(used, &story.inputs.budget.tiers, route.tier, table, when),
     };
     let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
@@ -168,7 +169,8 @@ pub(super) async fn conclude(
     let served = Served {
         hold: held.id.clone(),
         tier: route.tier,
-        model: route.model.clone(),
+        // As the price table names it: so do the totals, whatever a cloud calls it.
+        model: table.find(&route.model).map_or_else(|| route.model.clone(), |model| model.id.clone()),
         reason: route.reason.clone(),
         cap: held.cap,
     };

@@ -11,6 +11,7 @@
 mod around;
 mod asks;
 pub mod books;
+mod clouds;
 mod conclude;
 mod deliver;
 mod finish;
@@ -29,6 +30,7 @@ mod siblings;
 mod start;
 mod status;
 mod trust;
+mod upstream;
 mod voice;
 mod webhook;
 mod work;
@@ -67,7 +69,8 @@ use live::Live;
 use place::Place;
 use reserve::{Beginning, Begun, Held, hold, refuse, upstream, without_key, without_ledger};
 use retry::Earlier;
-use start::{Start, Upstream};
+use start::Start;
+use upstream::Upstream;
 use voice::{Name, Voice};
 use work::Work;
 
@@ -92,6 +95,14 @@ pub struct Request {
     pub around: bool,
     /// The agent's command line; empty for the budget file's preset.
     pub command: Vec<OsString>,
+}
+
+impl Request {
+    /// What is run: the budget file's preset, unless a command line was given.
+    fn preset(&self, inputs: &Inputs) -> Preset {
+        let given = self.simulate || self.around || !self.command.is_empty();
+        if given { Preset::Command } else { inputs.budget.agent.preset }
+    }
 }
 
 /// What a story starts from.
@@ -128,10 +139,9 @@ impl Story<'_> {
         self.limits.subscription.then_some(Tokens { used, most: route.fresh_tokens })
     }
 
-    /// What is run: the budget file's preset, unless a command line was given.
+    /// What is run.
     fn preset(&self) -> Preset {
-        let given = self.request.simulate || self.request.around || !self.request.command.is_empty();
-        if given { Preset::Command } else { self.inputs.budget.agent.preset }
+        self.request.preset(self.inputs)
     }
 
     /// GitHub, where the run is on it and has a token.
@@ -178,12 +188,12 @@ pub async fn start(request: Request, export: bool, shell: &mut Shell) -> anyhow:
     let nothing = around::hand_on(around::nothing(), shell)?;
     let premise = Premise::gather(Request { around: true, ..request }, shell).await?;
     let story = premise.story();
-    let begun = match begin(&story, shell).await? {
+    let (begun, upstream) = match begin(&story, shell).await? {
         // The one that spends reads its keys itself.
-        Beginning::Held(begun, _) => begun,
+        Beginning::Held(begun, upstream) => (begun, upstream),
         Beginning::Over(code) => return Ok(Started { code, outputs: nothing }),
     };
-    match around::leave(&story, &begun, export, &mut signals, shell).await {
+    match around::leave(&story, &begun, (export, upstream.via()), &mut signals, shell).await {
         Ok(outputs) => Ok(Started { code: exit::PASS, outputs }),
         Err(error) => {
             conclude::give_up(&story, &begun, "the meter could not be left running")?;
@@ -223,8 +233,11 @@ impl Premise {
         let limits = books::limits(shell, &inputs, class.task, started);
         let second::Heard { class, mut limits, cost: opinion } =
             second::opinion(&request, &inputs, class, limits, started, shell).await;
-        // What a subscription pays for takes from no budget in dollars.
-        if start::is_subscription(&request, shell) {
+        // What a subscription pays for takes from no budget in dollars. What is wrong with an address or a
+        // cloud is said where it is used.
+        let upstream = Upstream::of(request.preset(&inputs), shell, &request.upstreams);
+        let paid = upstream.is_ok_and(|found| found.is_some_and(|upstream| upstream.is_subscription()));
+        if paid && !request.simulate {
             limits = limits.of_subscription();
         }
         Ok(Self { request, inputs, class, limits, opinion, started })
@@ -246,6 +259,7 @@ async fn begin(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<Beginning
     }
     work::check_checkout(story, shell)?;
     let Some(upstream) = upstream(story, shell).await? else { return over(without_key(story, shell).await?) };
+    upstream.warm().await?;
     // Git is found, and the token read, before any agent could have a say in either.
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
     let store = match books::open(place, inputs, request.simulate, shell) {
@@ -317,8 +331,9 @@ async fn spend(
     let (isolation, prepared) = tokio::join!(harden(&keys), prepared);
     *left = prepared?.or(left.take());
     let isolation = isolation.to_string();
-    let start = Start { choice: &choice, route, cap: held.cap, folder: folder.path(), keys: &keys };
-    let meter = start::meter(upstream, inputs, choice.preset(), route, held.cap, folder.path()).await?;
+    let (folder, via) = (folder.path(), upstream.via());
+    let start = Start { choice: &choice, route, cap: held.cap, folder, keys: &keys, via };
+    let meter = start::meter(upstream, inputs, choice.preset(), route, held.cap, folder).await?;
     let (growth, grower) = held.growing.clone().map_or((None, None), |growing| {
         meter.grant(growing.cap);
         let (growth, grower) = Grower::start(begun.store.clone(), growing);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::{Record, RunFolder};
 use super::grow::{Growing, Grown};
-use super::start::Upstream;
+use super::upstream::Upstream;
 use super::{Story, books, finish};
 use crate::budget::{FailOr, LedgerError};
 use crate::cli::Shell;
@@ -31,13 +31,19 @@ pub(super) async fn upstream(story: &Story<'_>, shell: &Shell) -> anyhow::Result
     if story.request.simulate {
         return Upstream::simulated().await.map(Some);
     }
-    if let Some(upstream) = Upstream::from_environment(shell, &story.request.upstreams)? {
-        return Ok(Some(upstream));
-    }
+    let missing = match Upstream::of(story.preset(), shell, &story.request.upstreams) {
+        Ok(Some(upstream)) => return Ok(Some(upstream)),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
     let event = &story.inputs.event;
     let keyless = event.change.as_ref().is_some_and(|change| change.fork) || event.actor.login == DEPENDABOT;
     if keyless && story.inputs.budget.on.no_key == FailOr::Pass {
         return Ok(None);
+    }
+    // What a cloud misses is said in its own words.
+    if let Some(missing) = missing {
+        return Err(missing);
     }
     let preset = story.preset();
     let needed = match preset.only() {

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::folder::{Record, RunFolder};
 use super::inputs::Inputs;
 use super::place::Place;
-use super::start::{self, Upstream};
-use super::{Request, asks, books};
+use super::upstream::Upstream;
+use super::{Request, asks, books, start};
 use crate::budget::AskModel;
 use crate::classify::{Class, opinion};
 use crate::cli::Shell;
@@ -90,7 +90,8 @@ async fn ask(
 ) -> anyhow::Result<Option<(Class, Usd)>> {
     let upstream = match request.simulate {
         true => Some(Upstream::simulated().await?),
-        false => Upstream::from_environment(shell, &request.upstreams)?,
+        // What is wrong with an address is said where the run uses it.
+        false => Upstream::of_keys(shell, &request.upstreams).ok().flatten(),
     };
     let route = route(inputs);
     // What a subscription pays for is for its own agent; and what it costs must leave a run something.
@@ -219,7 +220,8 @@ async fn put(
 fn question(route: &Route, data: &str) -> (String, Value) {
     let model = route.model.as_str();
     match Vendor::of(&route.model) {
-        Vendor::Anthropic => (
+        // A cloud makes no models.
+        Vendor::Anthropic | Vendor::Vertex | Vendor::Bedrock => (
             "/v1/messages".to_owned(),
             json!({
                 "model": model,

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::Story;
+use super::clouds::Via;
 use super::inputs::Inputs;
 use super::prompt;
+use super::upstream::Upstream;
 use crate::agent::environment::{self, EnvSpec, Identity};
 use crate::agent::output::{Log, Redactor};
 use crate::agent::preset::{self, Choice, FirstRequest, Launch, Search, Told, Wiring};
@@ -24,118 +26,9 @@ use crate::model::ModelId;
 use crate::money::Usd;
 use crate::preset::Preset;
 use crate::price::{Table, When};
-use crate::provider::Vendor;
 use crate::route::Route;
-use crate::simulate;
 use crate::task::Tier;
 use crate::tokens::Terms;
-
-/// Where requests go, instead of the provider, where no option says so: the vendor's name follows.
-const UPSTREAM: &str = "TOLLGATE_UPSTREAM_";
-
-/// The variable that says where a vendor's requests go.
-pub(super) fn upstream_variable(vendor: Vendor) -> String {
-    format!("{UPSTREAM}{}", vendor.as_str().to_ascii_uppercase())
-}
-
-/// Whether a subscription pays for a run.
-pub(super) fn is_subscription(request: &super::Request, shell: &Shell) -> bool {
-    // An address that is wrong is said where it is used.
-    let upstream = Upstream::from_environment(shell, &request.upstreams);
-    !request.simulate && upstream.is_ok_and(|upstream| upstream.is_some_and(|found| found.is_subscription()))
-}
-
-/// The providers that a run may spend at.
-#[derive(Debug)]
-pub(super) struct Upstream {
-    ways: Vec<meter::Way>,
-}
-
-impl Upstream {
-    /// The providers the user has a key for; `None` without any.
-    ///
-    /// # Errors
-    /// When a `TOLLGATE_UPSTREAM_…` is no address that requests may go to.
-    pub(super) fn from_environment(
-        shell: &Shell,
-        given: &[(Vendor, meter::Upstream)],
-    ) -> anyhow::Result<Option<Self>> {
-        let mut ways = Vec::new();
-        let env = |name: &str| shell.var(name).map(str::to_owned);
-        for vendor in Vendor::ALL {
-            // A meter's token, which a run around this one may have left in the key's place, is no key.
-            let nested = shell.var("TOLLGATE_TOKEN");
-            let key = meter::Key::found(vendor, &env)
-                .filter(|key| nested.is_none_or(|token| !key.secrets().contains(&token.to_owned())));
-            let Some(key) = key else { continue };
-            let variable = upstream_variable(vendor);
-            let given = given.iter().rev().find(|(of, _)| *of == vendor);
-            let upstream = match (given, shell.var(&variable)) {
-                (Some((_, given)), _) => given.clone(),
-                (None, Some(text)) => meter::Upstream::parse(text)
-                    .map_err(|error| Failure::usage(format!("{variable}: {error}")))?,
-                (None, None) => meter::Upstream::of(vendor),
-            };
-            ways.push(meter::Way { vendor, upstream, key });
-        }
-        Ok(if ways.is_empty() { None } else { Some(Self { ways }) })
-    }
-
-    /// Whose APIs they are, by name.
-    pub(super) fn vendors(&self) -> Vec<String> {
-        self.ways.iter().map(|way| way.vendor.as_str().to_owned()).collect()
-    }
-
-    /// Whether a vendor is among them.
-    pub(super) fn has(&self, vendor: Vendor) -> bool {
-        self.ways.iter().any(|way| way.vendor == vendor)
-    }
-
-    /// Whether the provider that a preset will ask for the route's model has a key.
-    ///
-    /// # Errors
-    /// When it has none, as a [`Failure`] with exit code 2.
-    pub(super) fn check(&self, preset: Preset, route: &Route) -> anyhow::Result<()> {
-        let Some(vendor) = preset.vendor(&route.model) else { return Ok(()) };
-        if self.has(vendor) {
-            return Ok(());
-        }
-        let message = format!(
-            "{} asks {} for `{}`, and there is no key for it: {} is not set\n\n\
-             hint: set it (the agent will not see it), or give the {} tier a model whose key is there",
-            preset.title(),
-            vendor.title(),
-            route.model,
-            vendor.key_variable(),
-            route.tier,
-        );
-        Err(Failure::usage(message).into())
-    }
-
-    /// Their keys.
-    pub(super) fn keys(&self) -> Vec<String> {
-        self.ways.iter().flat_map(|way| way.key.secrets()).collect()
-    }
-
-    /// Whether a subscription pays for all of it, so that the run spends no dollars.
-    pub(super) fn is_subscription(&self) -> bool {
-        self.ways.iter().all(|way| way.key.is_subscription())
-    }
-
-    /// The embedded provider, serving until the program ends.
-    ///
-    /// # Errors
-    /// When no loopback port can be had.
-    pub(super) async fn simulated() -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no loopback port can be had")?;
-        let url = meter::Upstream::parse(&format!("http://{}", listener.local_addr()?))?;
-        let provider = simulate::Provider::new(simulate::Script::demo());
-        tokio::spawn(provider.serve(listener, std::future::pending()));
-        let key = meter::Key::account("simulated".to_owned());
-        Ok(Self { ways: vec![meter::Way { vendor: Vendor::Anthropic, upstream: url, key }] })
-    }
-}
 
 /// Starts the meter for one run.
 ///
@@ -158,7 +51,7 @@ pub(super) async fn meter(
         clock: Timestamp::now,
         policy: policy(&inputs.budget),
         allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
-        routed: Some(route.model.clone()),
+        routed: Some(Via::named(upstream.via(), &route.model)),
         output_default: Some(output_cap(preset, route, cap, inputs.table)),
         journal: Some(folder.join("journal")),
     };
@@ -256,6 +149,8 @@ pub(super) struct Start<'a> {
     pub(super) folder: &'a Path,
     /// The providers' keys, which the agent must never see.
     pub(super) keys: &'a [String],
+    /// The cloud that serves Claude in Anthropic's place.
+    pub(super) via: Option<&'a Via>,
 }
 
 /// Finds an agent's program before anything is spent or held.
@@ -271,10 +166,12 @@ pub(super) fn find(
 ) -> anyhow::Result<Launch> {
     let home = environment::home_path(start.folder);
     let met = Met { url, token, home: &home };
-    let wiring = wiring(inputs, start.choice.preset(), start.route, start.cap, met);
+    let models = Models::of(inputs, start.route, start.via);
+    let wiring = wiring(inputs, start.choice.preset(), (start.route, &models), start.cap, met);
     let mut launch = launch(start.choice, &wiring, shell)?;
     let (effort, thinking) = (start.route.effort, start.route.thinking);
     launch.env.extend(thinking::variables(effort, thinking, wiring.output_tokens_max));
+    launch.env.extend(start.via.map(|via| via.env(url)).unwrap_or_default());
     Ok(launch)
 }
 
@@ -289,22 +186,39 @@ pub(super) struct Met<'a> {
     pub(super) home: &'a Path,
 }
 
+/// The models that an agent is told, as those name them who serve them.
+#[derive(Debug)]
+pub(super) struct Models {
+    /// The one that the run was routed to.
+    pub(super) main: ModelId,
+    /// The one for side calls.
+    small: ModelId,
+}
+
+impl Models {
+    /// The models of a run: its route's, and the low tier's where that is no dearer.
+    pub(super) fn of(inputs: &Inputs, route: &Route, via: Option<&Via>) -> Self {
+        let low = &inputs.budget.tiers.get(Tier::Low).model;
+        let small = match inputs.table.is_dearer(low, &route.model, When::Around(Timestamp::now())) {
+            Some(false) => low,
+            _ => &route.model,
+        };
+        Self { main: Via::named(via, &route.model), small: Via::named(via, small) }
+    }
+}
+
 /// What an agent is told of its run.
 pub(super) fn wiring<'a>(
-    inputs: &'a Inputs,
+    inputs: &Inputs,
     preset: Preset,
-    route: &'a Route,
+    (route, models): (&Route, &'a Models),
     cap: Usd,
     Met { url: base_url, token, home }: Met<'a>,
 ) -> Wiring<'a> {
-    let low = &inputs.budget.tiers.get(Tier::Low).model;
-    let small_model = match inputs.table.is_dearer(low, &route.model, When::Around(Timestamp::now())) {
-        Some(false) => low,
-        _ => &route.model,
-    };
+    let Models { main: model, small: small_model } = models;
     let output_tokens_max = output_cap(preset, route, cap, inputs.table);
     let window_tokens = window_tokens(route, inputs.table);
-    Wiring { base_url, token, model: &route.model, small_model, cap, output_tokens_max, window_tokens, home }
+    Wiring { base_url, token, model, small_model, cap, output_tokens_max, window_tokens, home }
 }
 
 /// The context window of the model, in tokens; of one that is not known, what most have at least.

@@ -2,13 +2,16 @@
 //! request, and how to say stop in an API's own words.
 //!
 //! Nothing in here does I/O and nothing knows a price. Each API is a module and an arm of [`Api`], of
-//! [`Request`] and of [`Reader`]. `scan`, `splice`, `events`, `image`, `tail` and `usage` are what they share.
+//! [`Request`] and of [`Reader`]; [`cloud`] is Anthropic's at two other vendors. `scan`, `splice`, `events`,
+//! `image`, `tail` and `usage` are what they share.
 
 use bytes::Bytes;
 
 use crate::tokens::Usage;
+use cloud::Cloud;
 
 pub mod anthropic;
+pub mod cloud;
 pub mod converse;
 mod events;
 pub mod gemini;
@@ -36,6 +39,10 @@ pub enum Api {
     OpenAiChat,
     /// Google's Gemini API.
     Gemini,
+    /// Claude on Google Vertex.
+    Vertex,
+    /// Claude on Amazon Bedrock.
+    Bedrock,
 }
 
 impl Vendor {
@@ -46,6 +53,8 @@ impl Vendor {
             Vendor::Anthropic => Api::Anthropic,
             Vendor::OpenAi => Api::OpenAiChat,
             Vendor::Gemini => Api::Gemini,
+            Vendor::Vertex => Api::Vertex,
+            Vendor::Bedrock => Api::Bedrock,
         }
     }
 
@@ -59,6 +68,10 @@ impl Vendor {
                 openai::Form::Chat => (Api::OpenAiChat, endpoint),
             }),
             Vendor::Gemini => gemini::endpoint(method, path).map(|endpoint| (Api::Gemini, endpoint)),
+            Vendor::Vertex => cloud::endpoint(Cloud::Vertex, method, path).map(|found| (Api::Vertex, found)),
+            Vendor::Bedrock => {
+                cloud::endpoint(Cloud::Bedrock, method, path).map(|found| (Api::Bedrock, found))
+            }
         }
     }
 }
@@ -71,6 +84,8 @@ impl Api {
             Api::Anthropic => Vendor::Anthropic,
             Api::OpenAiResponses | Api::OpenAiChat => Vendor::OpenAi,
             Api::Gemini => Vendor::Gemini,
+            Api::Vertex => Vendor::Vertex,
+            Api::Bedrock => Vendor::Bedrock,
         }
     }
 
@@ -82,6 +97,8 @@ impl Api {
             Api::OpenAiResponses => openai::say(openai::Form::Responses, problem),
             Api::OpenAiChat => openai::say(openai::Form::Chat, problem),
             Api::Gemini => gemini::say(problem),
+            Api::Vertex => cloud::say(Cloud::Vertex, problem),
+            Api::Bedrock => cloud::say(Cloud::Bedrock, problem),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::{Edits, Reading, Request, anthropic, gemini, openai};
+use super::{Edits, Reading, Request, anthropic, cloud, gemini, openai};
 use crate::tokens::Region;
 
 /// The header in which Gemini names the tier that it served at.
@@ -17,6 +17,8 @@ pub enum Reader {
     OpenAi(Box<openai::Reader>),
     /// Gemini.
     Gemini(Box<gemini::Reader>),
+    /// Claude on Vertex or Bedrock.
+    Cloud(Box<cloud::Reader>),
 }
 
 /// The same question to each API.
@@ -26,6 +28,7 @@ macro_rules! each {
             Reader::Anthropic($reader) => $answer,
             Reader::OpenAi($reader) => $answer,
             Reader::Gemini($reader) => $answer,
+            Reader::Cloud($reader) => $answer,
         }
     };
 }
@@ -41,6 +44,7 @@ impl Reader {
             }
             Request::OpenAi(request) => Reader::OpenAi(Box::new(openai::Reader::new(request, edits, region))),
             Request::Gemini(request) => Reader::Gemini(Box::new(gemini::Reader::new(request, edits, region))),
+            Request::Cloud(request) => Reader::Cloud(Box::new(cloud::Reader::new(request, edits, region))),
         }
     }
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::cloud::{self, Cloud};
 use super::{Answer, Api, Edits, InputBound, Problem, anthropic, gemini, openai};
 use crate::model::{Limits, ModelId};
-use crate::tokens::Ceiling;
+use crate::tokens::{Ceiling, Region};
 
 /// A request for an answer, in whichever API.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub enum Request {
     OpenAi(openai::Request),
     /// Gemini.
     Gemini(gemini::Request),
+    /// Claude on Vertex or Bedrock.
+    Cloud(Box<cloud::Request>),
 }
 
 /// The same question to each API.
@@ -26,6 +29,10 @@ macro_rules! each {
             Request::Anthropic($request) => $answer,
             Request::OpenAi($request) => $answer,
             Request::Gemini($request) => $answer,
+            Request::Cloud(cloud) => {
+                let $request = cloud.messages();
+                $answer
+            }
         }
     };
 }
@@ -43,6 +50,22 @@ impl Request {
             }
             Api::OpenAiChat => openai::Request::parse(openai::Form::Chat, path, body).map(Request::OpenAi),
             Api::Gemini => gemini::Request::parse(path, body).map(Request::Gemini),
+            Api::Vertex => Self::cloud(Cloud::Vertex, path, body),
+            Api::Bedrock => Self::cloud(Cloud::Bedrock, path, body),
+        }
+    }
+
+    fn cloud(cloud: Cloud, path: &str, body: Bytes) -> Result<Self, Problem> {
+        cloud::Request::parse(cloud, path, body).map(|request| Request::Cloud(Box::new(request)))
+    }
+
+    /// Where the request is served once `edits` are made, as far as that changes the price, and whether that is
+    /// certain. `home` is where the endpoint keeps what names no place.
+    #[must_use]
+    pub fn region(&self, edits: &Edits, home: Region) -> (Region, bool) {
+        match self {
+            Request::Cloud(request) => (request.region(edits, &home), true),
+            Request::Anthropic(_) | Request::OpenAi(_) | Request::Gemini(_) => (home, false),
         }
     }
 
@@ -57,6 +80,7 @@ impl Request {
     pub fn output_cap(&self) -> Option<u64> {
         match self {
             Request::Anthropic(request) => Some(request.output_cap()),
+            Request::Cloud(request) => Some(request.messages().output_cap()),
             Request::OpenAi(request) => request.output_cap(),
             Request::Gemini(request) => request.output_cap(),
         }
@@ -104,7 +128,7 @@ impl Request {
     pub fn sub_agent_shape(&self) -> bool {
         match self {
             Request::Gemini(request) => request.sub_agent_shape(),
-            Request::Anthropic(_) | Request::OpenAi(_) => false,
+            Request::Anthropic(_) | Request::OpenAi(_) | Request::Cloud(_) => false,
         }
     }
 
@@ -117,6 +141,7 @@ impl Request {
             Request::OpenAi(request) => request.check_tools(),
             Request::Gemini(request) => request.check_tools(),
             Request::Anthropic(request) => request.check_tools(),
+            Request::Cloud(request) => request.messages().check_tools(),
         }
     }
 
@@ -125,7 +150,7 @@ impl Request {
     pub fn leaves_tier_open(&self) -> bool {
         match self {
             Request::OpenAi(request) => request.leaves_tier_open(),
-            Request::Anthropic(_) | Request::Gemini(_) => false,
+            Request::Anthropic(_) | Request::Gemini(_) | Request::Cloud(_) => false,
         }
     }
 
@@ -138,7 +163,10 @@ impl Request {
     /// The body with `edits` made, and with what metering needs.
     #[must_use]
     pub fn rewrite(&self, edits: &Edits) -> Bytes {
-        each!(self, request => request.rewrite(edits))
+        match self {
+            Request::Cloud(request) => request.rewrite(edits),
+            other => each!(other, request => request.rewrite(edits)),
+        }
     }
 
     /// The path with `edits` made, where a path names the model.
@@ -151,6 +179,7 @@ impl Request {
                 .as_ref()
                 .and_then(|model| openai::path_of(path, model))
                 .map_or(Cow::Borrowed(path), Cow::Owned),
+            Request::Cloud(request) => request.path(path, edits),
             _ => Cow::Borrowed(path),
         }
     }
@@ -162,13 +191,17 @@ impl Request {
             Request::Anthropic(_) => "/v1/messages/count_tokens".to_owned(),
             Request::OpenAi(_) => openai::count_path(path),
             Request::Gemini(request) => request.count_path(edits),
+            Request::Cloud(request) => request.count_path(path, edits),
         }
     }
 
     /// The body for the count endpoint; `None` where its answer would not bound the request.
     #[must_use]
     pub fn count_body(&self, edits: &Edits) -> Option<Bytes> {
-        each!(self, request => request.count_body(edits))
+        match self {
+            Request::Cloud(request) => request.count_body(edits),
+            other => each!(other, request => request.count_body(edits)),
+        }
     }
 
     /// Reads the count endpoint's answer, in tokens.
@@ -178,6 +211,7 @@ impl Request {
             Request::Anthropic(_) => anthropic::parse_count(body),
             Request::OpenAi(_) => openai::parse_count(body),
             Request::Gemini(_) => gemini::parse_count(body),
+            Request::Cloud(request) => request.parse_count(body),
         }
     }
 
@@ -188,6 +222,7 @@ impl Request {
             Request::Anthropic(request) => anthropic::say_stop(request, text, id),
             Request::OpenAi(request) => openai::say_stop(request, text, id),
             Request::Gemini(request) => gemini::say_stop(request, text, id),
+            Request::Cloud(request) => cloud::say_stop(request, text, id),
         }
     }
 }

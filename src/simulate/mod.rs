@@ -8,6 +8,7 @@
 pub mod agent;
 mod answer;
 mod check;
+pub mod clouds;
 mod demo;
 mod messages;
 mod others;

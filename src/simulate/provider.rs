@@ -23,7 +23,7 @@ use super::script::{Fault, Reply, Script};
 use super::seen::seen;
 use super::steps::{Step, Steps};
 use super::witness::{InFlight, WitnessHandle};
-use super::{check, messages};
+use super::{check, clouds, messages};
 
 /// The longest request, in bytes: the API's own limit.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -86,8 +86,9 @@ impl Provider {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let other = others::asked(path, parts.uri.query()).filter(|_| parts.method == Method::POST);
+        let cloud = clouds::asked(&parts.method, path);
         let refusal = match (&parts.method, path) {
-            _ if other.is_some() => None,
+            _ if other.is_some() || cloud.is_some() => None,
             (&Method::HEAD, "/") => return plain(StatusCode::OK, Bytes::new()),
             (&Method::GET, "/v1/models") => return plain(StatusCode::OK, models()),
             (&Method::POST, "/v1/messages" | "/v1/messages/count_tokens") => headers(&parts).err(),
@@ -103,6 +104,9 @@ impl Provider {
         let Ok(value) = serde_json::from_slice::<Value>(&body) else {
             return self.refuse(400, "The request body is not valid JSON");
         };
+        if let Some(asked) = cloud {
+            return self.cloud(&asked, &parts, &body, &value).await;
+        }
         match other {
             Some(Asked::Count(tongue)) => {
                 self.witness.lock().counts += 1;
@@ -118,7 +122,29 @@ impl Provider {
             return self.count(&value);
         }
         let in_flight = self.witness.enter();
-        self.generate(&parts, &body, &value, in_flight).await
+        self.generate(&parts, &body, &value, in_flight, None).await
+    }
+
+    /// Serves a request at a cloud's door.
+    async fn cloud(&self, asked: &clouds::Asked, parts: &Parts, raw: &Bytes, body: &Value) -> Answered {
+        let messages = asked.admits(parts, raw).and_then(|()| asked.as_messages(body));
+        let messages = match messages {
+            Ok(messages) => messages,
+            Err((status, message)) => {
+                self.witness.lock().violations.push(message.clone());
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+                return plain(status, asked.error(status.as_u16(), &message));
+            }
+        };
+        if asked.count {
+            self.witness.lock().counts += 1;
+            return match check::token_count(&messages) {
+                Err(message) => self.refuse(400, &message),
+                Ok(()) => plain(StatusCode::OK, asked.counted(prompt::count(&messages))),
+            };
+        }
+        let in_flight = self.witness.enter();
+        self.generate(parts, raw, &messages, in_flight, Some(asked)).await
     }
 
     /// An error that the request deserves: noted, and said in the API's shape.
@@ -172,11 +198,18 @@ impl Provider {
         match reply.fault {
             Fault::CloseBeforeHeaders => Err(io::ErrorKind::ConnectionAborted.into()),
             Fault::Stall => std::future::pending().await,
-            _ => sent(content_type, stream, pieces, &reply, in_flight),
+            _ => sent(content_type, stream, pieces, messages::error_event(), &reply, in_flight),
         }
     }
 
-    async fn generate(&self, parts: &Parts, raw: &Bytes, body: &Value, in_flight: InFlight) -> Answered {
+    async fn generate(
+        &self,
+        parts: &Parts,
+        raw: &Bytes,
+        body: &Value,
+        in_flight: InFlight,
+        cloud: Option<&clouds::Asked>,
+    ) -> Answered {
         let index = {
             let mut witness = self.witness.lock();
             witness.keep_body(raw);
@@ -197,10 +230,13 @@ impl Provider {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             cache.take(body, self.script.cold_caches)
         };
-        let served = match serve(body, index, prompt, &reply) {
+        let mut served = match serve(body, index, prompt, &reply) {
             Ok(served) => served,
             Err(message) => return self.refuse(400, &message),
         };
+        if let Some(cloud) = cloud {
+            served.bill.usd = cloud.charge(served.bill.usd);
+        }
         // Charged before anything is sent: a client that goes away has caused the work all the same.
         self.witness.lock().charge(served.bill.clone());
         if let Some(wait) = &reply.before {
@@ -209,7 +245,7 @@ impl Provider {
         match reply.fault {
             Fault::CloseBeforeHeaders => Err(io::ErrorKind::ConnectionAborted.into()),
             Fault::Stall => std::future::pending().await,
-            _ => success(&served, &reply, body["stream"] == true, in_flight),
+            _ => success(&served, &reply, body["stream"] == true, in_flight, cloud),
         }
     }
 }
@@ -228,19 +264,27 @@ fn failure(status: u16, retry_after: Option<u32>) -> Answered {
     response.body(Steps::whole(body)).map_err(io::Error::other)
 }
 
-fn success(served: &Served, reply: &Reply, stream: bool, in_flight: InFlight) -> Answered {
-    let (content_type, events) = if stream {
-        ("text/event-stream; charset=utf-8", messages::events(served))
-    } else {
-        ("application/json", vec![messages::whole(served)])
+fn success(
+    served: &Served,
+    reply: &Reply,
+    stream: bool,
+    in_flight: InFlight,
+    cloud: Option<&clouds::Asked>,
+) -> Answered {
+    let error = messages::error_event();
+    let (content_type, events, error) = match (stream, cloud) {
+        (true, Some(cloud)) => cloud.streamed(messages::events(served), error),
+        (true, None) => ("text/event-stream; charset=utf-8", messages::events(served), error),
+        (false, _) => ("application/json", vec![messages::whole(served)], error),
     };
-    sent(content_type, stream, events, reply, in_flight)
+    sent(content_type, stream, events, error, reply, in_flight)
 }
 
 fn sent(
     content_type: &str,
     stream: bool,
     events: Vec<Bytes>,
+    error: Bytes,
     reply: &Reply,
     in_flight: InFlight,
 ) -> Answered {
@@ -254,14 +298,14 @@ fn sent(
         let length: usize = events.iter().map(Bytes::len).sum();
         response = response.header(header::CONTENT_LENGTH, length + lie);
     }
-    response.body(Steps::new(steps(events, reply), Some(in_flight))).map_err(io::Error::other)
+    response.body(Steps::new(steps(events, error, reply), Some(in_flight))).map_err(io::Error::other)
 }
 
 /// The events with what is waited for between them, up to where the fault strikes.
-fn steps(events: Vec<Bytes>, reply: &Reply) -> Vec<Step> {
+fn steps(events: Vec<Bytes>, error: Bytes, reply: &Reply) -> Vec<Step> {
     let (kept, end) = match reply.fault {
         Fault::CloseAfterEvents(count) => (count, Some(Step::Close)),
-        Fault::ErrorEvent(count) => (count, Some(Step::Data(messages::error_event()))),
+        Fault::ErrorEvent(count) => (count, Some(Step::Data(error))),
         Fault::StallAfterEvents(count) => (count, Some(Step::Hang)),
         _ => (events.len(), None),
     };

@@ -222,7 +222,8 @@ fn answer(mode: &Mode, used: Used) -> Value {
     let prompt = fresh + read + written;
     let mut body = mode.served.clone();
     match mode.api {
-        Api::Anthropic => {
+        // The clouds' answers are Anthropic's.
+        Api::Anthropic | Api::Vertex | Api::Bedrock => {
             let (short, long) = if mode.cache == Cache::Long { (0, written) } else { (written, 0) };
             let mut usage = json!({
                 "input_tokens": fresh, "cache_read_input_tokens": read, "cache_creation_input_tokens": written,

@@ -15,6 +15,8 @@ mod budget;
 mod ceilings;
 mod classify;
 mod claude;
+mod clouds;
+mod clouds_tokens;
 mod cost;
 mod deliver;
 mod deliver_world;

@@ -155,7 +155,10 @@ fn an_upstream_that_requests_may_not_go_to_holds_nothing() {
             "anthropic=ftp://example.com",
             "`ftp://example.com` is not a URL\n\nhint: write it like https://api.anthropic.com",
         ),
-        ("cohere=https://example.com", "`cohere` is not metered; write anthropic, openai or gemini"),
+        (
+            "cohere=https://example.com",
+            "`cohere` is not metered; write anthropic, openai, gemini, vertex or bedrock",
+        ),
     ] {
         let run = world.args(["run", "--upstream", to, "--", "true"]).run();
         run.expect_code(2);

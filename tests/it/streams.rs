@@ -61,6 +61,7 @@ fn asked(api: Api, name: &str, model: &str) -> Value {
     let text = "x".repeat(16_000);
     let stream = name.ends_with(".sse");
     match api {
+        Api::Vertex | Api::Bedrock => unreachable!("no recordings of theirs"),
         Api::Anthropic => json!({
             "model": model, "max_tokens": CAP, "stream": stream,
             "messages": [{ "role": "user", "content": [

@@ -1,11 +1,16 @@
 //! The real Claude Code on a subscription: capped by tokens and time, charged to nobody, and its list price
 //! kept apart from every dollar that is.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tollgate::meter::{Key, Secret};
 use tollgate::money::Usd;
-use tollgate::simulate::{Answer, Reply, Seen, ToolCall};
+use tollgate::provider::Vendor;
+use tollgate::simulate::{Answer, Fault, Reply, Seen, ToolCall};
 
 use crate::agents_world::{Door, Ended, claude_through};
+use crate::meter_rig;
 
 /// The subscription's token, which nobody but the provider may ever see.
 const TOKEN: &str = "sk-ant-oat01-canary-0123456789abcdef";
@@ -106,4 +111,39 @@ fn it_is_stopped_by_its_tokens_however_little_they_would_cost() {
     assert!(texts.iter().any(|text| text.contains("This is the last answer")), "{}", ended.said());
     assert!(ended.run.stderr.contains("Stopped at the token cap"), "{}", ended.said());
     assert_eq!(ended.usd("total_cost_usd"), Usd::ZERO);
+}
+
+#[test]
+fn what_is_lost_is_notional_at_its_bound_and_a_key_beside_it_is_charged() {
+    meter_rig::run(async {
+        let lost = |index| if index == 1 { Fault::CloseAfterEvents(3) } else { Fault::None };
+        let provider = meter_rig::Provider::start(meter_rig::says(200).failing(lost)).await;
+        let mut config = meter_rig::config(&provider, "0.05");
+        config.allowance.fresh_tokens = Some(100_000);
+        for way in config.ways.iter_mut().filter(|way| way.vendor == Vendor::Anthropic) {
+            way.key = Key::Subscription(Secret::new(TOKEN.to_owned()));
+        }
+        let meter = meter_rig::start(config).await;
+        let client = meter_rig::Client::of(&meter);
+        let text = meter_rig::body(400, 400).to_string();
+        for _ in 0..2 {
+            assert!(!client.post(&text).await.stopped());
+        }
+        let other =
+            json!({ "model": "gpt-6.1-sol", "input": "hello", "max_output_tokens": 400, "store": false });
+        assert!(!client.at("POST /v1/responses").post(&other.to_string()).await.stopped());
+        let totals = meter.drain(Duration::from_secs(4)).await;
+        let witness = provider.witness();
+        let [told, lost, keyed] = &witness.bills[..] else { panic!("{:?}", witness.bills) };
+        assert_eq!((totals.settled, totals.estimated), (keyed.usd, Usd::ZERO), "the key alone is charged");
+        assert!(
+            totals.notional > told.usd + lost.usd,
+            "{} notional: the lost one at its bound",
+            totals.notional
+        );
+        let fresh: u64 = witness.bills.iter().map(|bill| bill.counts.fresh()).sum();
+        assert!(totals.fresh > fresh, "{} of {fresh} new tokens: the lost one at its bound", totals.fresh);
+        let by_model: Usd = totals.by_model.values().map(|used| used.notional).sum();
+        assert_eq!(by_model, totals.notional, "the models add up");
+    });
 }

@@ -8,7 +8,8 @@ pub(super) const ENV: [(&str, &str); 1] = [("LITELLM_LOCAL_MODEL_COST_MAP", "Tru
 /// The name under which litellm asks for a model: its API comes first.
 pub(super) fn model(model: &ModelId) -> String {
     let api = match Vendor::of(model) {
-        Vendor::Anthropic => "anthropic",
+        // A cloud makes no models.
+        Vendor::Anthropic | Vendor::Vertex | Vendor::Bedrock => "anthropic",
         Vendor::OpenAi => "openai",
         Vendor::Gemini => "gemini",
     };

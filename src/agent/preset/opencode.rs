@@ -35,7 +35,8 @@ pub(super) fn launch(told: &Told, wiring: &Wiring<'_>, search: &Search<'_>) -> R
 /// The name under which opencode knows who serves a model.
 fn provider(model: &ModelId) -> &'static str {
     match Vendor::maker(model) {
-        Some(Vendor::Anthropic) => "anthropic",
+        // A cloud makes no models.
+        Some(Vendor::Anthropic | Vendor::Vertex | Vendor::Bedrock) => "anthropic",
         Some(Vendor::OpenAi) => "openai",
         Some(Vendor::Gemini) => "google",
         None => "tollgate",

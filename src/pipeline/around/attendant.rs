@@ -16,7 +16,8 @@ use crate::agent::output::Redactor;
 use crate::agent::process::harden;
 use crate::cli::Shell;
 use crate::exit;
-use crate::pipeline::start::{self, Upstream};
+use crate::pipeline::start;
+use crate::pipeline::upstream::Upstream;
 use crate::report::defuse;
 use crate::supervise::{self, Signals};
 
@@ -59,8 +60,11 @@ pub async fn attend(shell: &mut Shell, input: impl Read) -> anyhow::Result<u8> {
     let premise = state.premise(None, &surroundings)?;
     let upstream = match state.simulate {
         true => Upstream::simulated().await?,
-        false => Upstream::from_environment(&surroundings, &[])?.context("the hand-over has no key")?,
+        false => {
+            Upstream::of(premise.story().preset(), &surroundings, &[])?.context("the hand-over has no key")?
+        }
     };
+    upstream.warm().await?;
     let keys = upstream.keys();
     let isolation = harden(&keys).await.to_string();
     let (route, cap) = (&state.route, state.held.cap);

@@ -20,9 +20,11 @@ use crate::agent::preset;
 use crate::agent::process::harden;
 use crate::cli::Shell;
 use crate::exit::{self, Failure};
+use crate::pipeline::clouds::Via;
 use crate::pipeline::reserve::Begun;
+use crate::pipeline::start::{self, Models};
 use crate::pipeline::voice::{Name, Voice};
-use crate::pipeline::{Story, finish, start};
+use crate::pipeline::{Story, finish, upstream};
 use crate::provider::Vendor;
 use crate::report::outputs;
 use crate::supervise::Signals;
@@ -37,6 +39,17 @@ const ENVIRONMENT: [&str; 6] = ["HOME", "LC_ALL", "PATH", "RUNNER_TRACKING_ID", 
 
 /// Values by name, for the next step.
 pub(in crate::pipeline) type Outputs = Vec<(&'static str, String)>;
+
+/// A meter that was left running, and by what it is reached.
+struct Left<'a> {
+    pid: Pid,
+    ready: Ready,
+    models: Models,
+    /// The cloud that serves Claude in Anthropic's place.
+    via: Option<&'a Via>,
+    /// Every later step of the job is told.
+    export: bool,
+}
 
 /// What the next step is told where nothing was begun.
 pub(in crate::pipeline) fn nothing() -> Outputs {
@@ -66,7 +79,7 @@ fn append(path: &str, values: &Outputs) -> anyhow::Result<()> {
 pub(in crate::pipeline) async fn leave(
     story: &Story<'_>,
     begun: &Begun,
-    export: bool,
+    (export, via): (bool, Option<&Via>),
     signals: &mut Signals,
     shell: &mut Shell,
 ) -> anyhow::Result<Outputs> {
@@ -75,9 +88,11 @@ pub(in crate::pipeline) async fn leave(
     // The keys are in this process's environment: nobody may read that while it is there.
     harden(&[]).await;
     let (pid, ready) = attendant(story, begun, &handle, shell).await?;
+    let models = Models::of(story.inputs, &begun.route, via);
+    let left = Left { pid, ready, models, via, export };
     let told = match signals.pending() {
         Some(signal) => Err(cancelled(signal)),
-        None => tell(story, begun, &handle, (pid, &ready), export, shell).await,
+        None => tell(story, begun, &handle, &left, shell).await,
     };
     if told.is_err() {
         // It has forwarded nothing; that it is gone already is as good.
@@ -133,7 +148,7 @@ async fn attendant(
 fn handover(story: &Story<'_>, handle: &Handle, shell: &Shell) -> Handover {
     let mut env = state::handed(shell);
     for (vendor, upstream) in &story.request.upstreams {
-        env.insert(start::upstream_variable(*vendor), upstream.url());
+        env.insert(upstream::variable(*vendor), upstream.url());
     }
     Handover { folder: handle.folder.clone(), key: handle.key.text().to_owned(), env }
 }
@@ -157,11 +172,11 @@ async fn tell(
     story: &Story<'_>,
     begun: &Begun,
     handle: &Handle,
-    (pid, ready): (Pid, &Ready),
-    export: bool,
+    left: &Left<'_>,
     shell: &mut Shell,
 ) -> anyhow::Result<Outputs> {
     let Begun { route, held, .. } = begun;
+    let Left { pid, ready, models, via, export } = left;
     let inputs = story.inputs;
     let process = Process { pid: pid.as_raw_nonzero().get() };
     handle.write(METER, &process).context("the run's folder cannot be written")?;
@@ -172,11 +187,13 @@ async fn tell(
     }
     finish::announce(story, route, held.cap, &ready.isolation, shell)?;
     writeln!(shell.err, "tollgate: the meter is at {}; `tollgate finish` ends the run", ready.url)?;
-    let outputs = outputs(story, begun, handle, ready);
-    if export && let Some(path) = shell.var("GITHUB_ENV") {
+    let outputs = outputs(story, begun, handle, left);
+    if *export && let Some(path) = shell.var("GITHUB_ENV") {
         let met = start::Met { url: &ready.url, token: &ready.token, home: &handle.folder };
-        let wiring = start::wiring(inputs, story.preset(), route, held.cap, met);
-        append(path, &preset::shared_env(&wiring)).context("the job's variables cannot be written")?;
+        let wiring = start::wiring(inputs, story.preset(), (route, models), held.cap, met);
+        let mut variables = preset::shared_env(&wiring);
+        variables.extend(via.map(|via| via.env(&ready.url)).unwrap_or_default());
+        append(path, &variables).context("the job's variables cannot be written")?;
     }
     let outputs = hand_on(outputs, shell)?;
     let started = finish::started(story, route, held.cap, held.siblings.clone());
@@ -188,25 +205,28 @@ async fn tell(
 }
 
 /// What the next step is given.
-fn outputs(story: &Story<'_>, begun: &Begun, handle: &Handle, ready: &Ready) -> Outputs {
+fn outputs(story: &Story<'_>, begun: &Begun, handle: &Handle, left: &Left<'_>) -> Outputs {
     let Begun { route, held, .. } = begun;
+    let ready = &left.ready;
     let url = |vendor: Vendor, path: &str| {
         let served = ready.vendors.iter().any(|name| name == vendor.as_str());
         if served { format!("{}{path}", ready.url) } else { String::new() }
     };
-    vec![
+    let mut outputs = vec![
         ("state", handle.text()),
         ("api_key", ready.token.clone()),
         ("anthropic_base_url", url(Vendor::Anthropic, "")),
         // OpenAI's clients put no version before their paths.
         ("openai_base_url", url(Vendor::OpenAi, "/v1")),
         ("gemini_base_url", url(Vendor::Gemini, "")),
-        ("model", route.model.to_string()),
+        ("model", left.models.main.to_string()),
         ("task", story.class.task.to_string()),
         ("stakes", story.class.stakes.to_string()),
         ("tier", route.tier.to_string()),
         ("cap_usd", held.cap.to_string()),
         ("hold_id", held.id.to_string()),
         ("run", "true".to_owned()),
-    ]
+    ];
+    outputs.extend(left.via.map(|via| via.outputs(&ready.url)).unwrap_or_default());
+    outputs
 }

@@ -163,8 +163,10 @@ impl Found {
                     return refused("background requests are not metered; leave background out");
                 }
             }
-            // They change no cost, or lower it.
-            "billing_policy"
+            // They change no cost, or lower it. The first two are how clouds are told what headers say elsewhere.
+            "anthropic_beta"
+            | "anthropic_version"
+            | "billing_policy"
             | "diagnostics"
             | "fallback_credit_token"
             | "metadata"
