@@ -26,6 +26,12 @@ use crate::support::{Run, Tollgate};
 /// What `start` says by name.
 pub(crate) type Given = BTreeMap<String, String>;
 
+/// What a run of `start` has said.
+fn given(run: &Run) -> Given {
+    let given = run.stdout.lines().filter_map(|line| line.split_once('='));
+    given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// A repository, and the meters that were left running in it, which go when it goes.
 pub(crate) struct World(pub(crate) Tollgate);
 
@@ -44,8 +50,7 @@ impl World {
     fn start(&mut self, upstream: &Upstream, more: &[&str]) -> (Run, Given) {
         self.0.env("ANTHROPIC_API_KEY", KEY).args(["start", "--upstream"]);
         let run = self.0.args([&format!("anthropic={}", upstream.url)]).args(more).run();
-        let given = run.stdout.lines().filter_map(|line| line.split_once('='));
-        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let given = given(&run);
         (run, given)
     }
 
@@ -559,6 +564,40 @@ fn a_price_table_that_is_gone_by_then_keeps_nothing_from_being_settled() {
     let charged = charged(&expect_settled(&mut world.0, false));
     assert_eq!(charged, upstream.witness.usd());
     assert!(charged > Usd::ZERO);
+}
+
+#[test]
+fn a_subscription_pays_for_a_step_as_for_a_run() {
+    const TOKEN: &str = "sk-ant-oat01-canary-0123456789abcdef";
+    let upstream = answers();
+    // Nothing is left of it after one run that pays in dollars, which is no concern of one that does not.
+    let mut world = World::new(&budget("0.0002", "0.1", ""));
+    world.0.env("CLAUDE_CODE_OAUTH_TOKEN", TOKEN).args(["start", "--upstream"]);
+    let run = world.0.args([&format!("anthropic={}", upstream.url)]).run();
+    run.expect_code(0);
+    let given = given(&run);
+    assert_eq!(
+        (given["run"].as_str(), given["cap_usd"].as_str()),
+        ("true", ""),
+        "tokens and time are its caps"
+    );
+    assert!(!run.stdout.contains(TOKEN) && !run.stderr.contains(TOKEN));
+    let asks = "ask() { curl -sS -o /dev/null -H \"authorization: Bearer $ANTHROPIC_API_KEY\" \
+        -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \
+        -d \"{\\\"model\\\":\\\"$ANTHROPIC_MODEL\\\",\\\"max_tokens\\\":500,\\\"messages\\\":[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Go\\\"}]}\" \
+        \"$ANTHROPIC_BASE_URL/v1/messages\"; }; ask; ask";
+    assert!(world.step(&given, asks).status().expect("sh starts").success());
+    let finish = world.finish(&given, "success");
+    finish.expect_code(0);
+    for head in &upstream.witness.snapshot().heads {
+        assert_eq!(head["authorization"], format!("Bearer {TOKEN}"));
+    }
+    let ledger = expect_settled(&mut world.0, false);
+    assert_eq!(charged(&ledger), Usd::ZERO);
+    let summary = summary(&world.0);
+    assert_eq!(usd(&summary["notional_usd"]), upstream.witness.usd(), "the list price, to the pico-dollar");
+    assert!(upstream.witness.usd() > Usd::ZERO);
+    assert_eq!((&summary["subscription"], &summary["verdict"]), (&Value::Bool(true), &Value::from("pass")));
 }
 
 #[test]

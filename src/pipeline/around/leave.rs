@@ -223,7 +223,8 @@ fn outputs(story: &Story<'_>, begun: &Begun, handle: &Handle, left: &Left<'_>) -
         ("task", story.class.task.to_string()),
         ("stakes", story.class.stakes.to_string()),
         ("tier", route.tier.to_string()),
-        ("cap_usd", held.cap.to_string()),
+        // What a subscription pays for has no cap in dollars.
+        ("cap_usd", if story.limits.subscription { String::new() } else { held.cap.to_string() }),
         ("hold_id", held.id.to_string()),
         ("run", "true".to_owned()),
     ];
