@@ -105,6 +105,15 @@ impl Disk {
         }
     }
 
+    /// Removes a file.
+    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Machine => std::fs::remove_file(path),
+            #[cfg(test)]
+            Self::Faulty(disk) => disk.remove(path),
+        }
+    }
+
     /// Locks a ledger's folder. A disk in memory belongs to one process, and needs no lock.
     pub(super) fn lock(
         &self,

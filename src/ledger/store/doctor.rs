@@ -2,10 +2,12 @@
 //!
 //! Kept is the longest beginning whose every line is in order. What comes after is dropped, but not lost:
 //! the damaged files stay in a folder beside the events, and a `repair` event says how much was dropped, from
-//! what, and on whose word. Nothing is guessed, and nothing is changed without that word. A branch keeps its
-//! own history, so it is set back by people. Of a database, the tables are made again from the lines; the
-//! lines themselves have no other copy than its backup.
+//! what, and on whose word. Nothing is guessed, and nothing is changed without that word. Wherever a repair is
+//! cut off, every byte is in the events or beside, and it can be made again. A branch keeps its own history, so
+//! it is set back by people. Of a database, the tables are made again from the lines; the lines themselves have
+//! no other copy than its backup.
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
@@ -121,7 +123,9 @@ impl FileStore {
         let mut digest = Sha256::new();
         for name in names.iter().filter(|name| *name >= shard) {
             let path = self.events_folder().join(name);
-            let bytes = std::fs::read(&path).map_err(StoreError::io("read", &path))?;
+            let mut bytes = Vec::new();
+            let read = self.disk.open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
+            read.map_err(StoreError::io("read", &path))?;
             let from = if name == shard { usize::try_from(*at).unwrap_or(usize::MAX) } else { 0 };
             let dropped = bytes.get(from..).unwrap_or_default();
             digest.update(dropped);
@@ -160,36 +164,22 @@ impl FileStore {
         let lock = self.lock(true)?;
         let findings = self.examine_locked()?;
         let stamp = TimeZone::UTC.to_datetime(self.now()).strftime("%Y%m%dT%H%M%SZ").to_string();
-        let aside = self.folder.join(format!("damaged-{stamp}"));
+        let aside = self.aside(&stamp);
         let Some(damage) = &findings.damage else { return Ok((findings, aside)) };
-        std::fs::create_dir(&aside).map_err(StoreError::io("make", &aside))?;
-        let head = self.head_path();
-        if head.exists() {
-            keep(&head, &aside)?;
+        self.disk.make_folder(&aside).map_err(StoreError::io("make", &aside))?;
+        self.keep(&self.head_path(), &aside)?;
+        let cut = match &findings.cut {
+            Some((shard, _)) => self.keep_from(shard, &aside)?,
+            None => Vec::new(),
+        };
+        // All that is dropped lies beside, by its name as well, before any of it is cut.
+        for folder in [&aside, &self.folder] {
+            self.disk.sync_folder(folder).map_err(StoreError::io("sync", folder))?;
         }
-        if let Some((shard, at)) = &findings.cut {
-            let names = shards(&self.disk, &self.events_folder())?;
-            let cut: Vec<&String> = names.iter().filter(|name| *name >= shard).collect();
-            for name in &cut {
-                keep(&self.events_folder().join(name), &aside)?;
-            }
-            self.disk.sync_folder(&aside).map_err(StoreError::io("sync", &aside))?;
-            // From the last one on, so that what is left is a beginning at every moment.
-            for name in cut.into_iter().rev() {
-                let path = self.events_folder().join(name);
-                let length = if name == shard { *at } else { 0 };
-                let done = self.disk.write(&path).and_then(|file| {
-                    file.set_len(length)?;
-                    file.sync()
-                });
-                done.map_err(StoreError::io("cut", &path))?;
-                if length == 0 {
-                    std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-                }
-            }
-        }
-        if head.exists() {
-            std::fs::remove_file(&head).map_err(StoreError::io("remove", &head))?;
+        // From the last one on, so that what is left is a beginning at every moment.
+        for name in cut.iter().rev() {
+            let length = findings.cut.as_ref().filter(|(shard, _)| shard == name).map_or(0, |(_, at)| *at);
+            self.cut(name, length)?;
         }
         let note = Note::Repair(Repair {
             kept: findings.kept,
@@ -201,10 +191,57 @@ impl FileStore {
             by: by.to_owned(),
         });
         let hold = HoldId::from_text(&format!("repair/{stamp}"));
-        let mut session = self.session(lock, true)?;
+        // What the head says is beside now, and is not asked: it is replaced by one that the events make.
+        let mut session = self.session_with(Ok(None), lock, true)?;
         let at = session.time();
         session.commit(vec![Draft { hold, kind: Kind::Note(note) }], at)?;
         Ok((findings, aside))
+    }
+
+    /// A folder beside the events that is not there yet.
+    fn aside(&self, stamp: &str) -> PathBuf {
+        let named = |number: u32| match number {
+            1 => self.folder.join(format!("damaged-{stamp}")),
+            number => self.folder.join(format!("damaged-{stamp}-{number}")),
+        };
+        (1..).map(named).find(|folder| !self.disk.is_folder(folder)).unwrap_or_else(|| named(1))
+    }
+
+    /// Keeps the shards from this one on; returns their names.
+    fn keep_from(&self, shard: &str, aside: &Path) -> Result<Vec<String>, StoreError> {
+        let folder = self.events_folder();
+        let mut names = shards(&self.disk, &folder)?;
+        names.retain(|name| name.as_str() >= shard);
+        names.iter().try_for_each(|name| self.keep(&folder.join(name), aside))?;
+        Ok(names)
+    }
+
+    /// Copies a file into the folder beside, durably, if there is one.
+    fn keep(&self, path: &Path, aside: &Path) -> Result<(), StoreError> {
+        let mut from = match self.disk.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(StoreError::io("copy", path))?,
+        };
+        let copied =
+            self.disk.create(&aside.join(path.file_name().unwrap_or_default())).and_then(|mut to| {
+                io::copy(&mut from, &mut to)?;
+                to.sync()
+            });
+        copied.map_err(StoreError::io("copy", path))
+    }
+
+    /// Cuts a shard to a length, durably; one that is cut to nothing is removed.
+    fn cut(&self, name: &str, length: u64) -> Result<(), StoreError> {
+        let path = self.events_folder().join(name);
+        let file = self.disk.write(&path).map_err(StoreError::io("cut", &path))?;
+        file.set_len(length).map_err(StoreError::io("cut", &path))?;
+        self.durable(&path, file.sync())?;
+        if length == 0 {
+            self.disk.remove(&path).map_err(StoreError::io("remove", &path))?;
+            let folder = self.events_folder();
+            self.durable(&folder, self.disk.sync_folder(&folder))?;
+        }
+        Ok(())
     }
 }
 
@@ -234,13 +271,6 @@ impl Store {
             Self::Postgres(postgres) => postgres.mend(by).map(|findings| (findings, None)),
         }
     }
-}
-
-/// Copies a file into the folder beside, durably.
-fn keep(path: &Path, aside: &Path) -> Result<(), StoreError> {
-    let copy = aside.join(path.file_name().unwrap_or_default());
-    let kept = std::fs::copy(path, &copy).and_then(|_| std::fs::File::open(&copy)?.sync_all());
-    kept.map_err(StoreError::io("copy", path))
 }
 
 /// A message without its hint.

@@ -178,8 +178,19 @@ impl FileStore {
 
     /// The book as it stands now. A writer cuts an unfinished last line off, and makes sure of the lines
     /// that the head does not know.
-    pub(super) fn session(&self, lock: Option<Lock>, writes: bool) -> Result<Session, StoreError> {
-        let (mut head, rebuilt) = match self.read_head()? {
+    fn session(&self, lock: Option<Lock>, writes: bool) -> Result<Session, StoreError> {
+        let head = self.read_head()?;
+        self.session_with(head, lock, writes)
+    }
+
+    /// As [`FileStore::session`], with what was read of the head, or is to be taken for that.
+    pub(super) fn session_with(
+        &self,
+        head: Result<Option<Head>, HeadError>,
+        lock: Option<Lock>,
+        writes: bool,
+    ) -> Result<Session, StoreError> {
+        let (mut head, rebuilt) = match head {
             Ok(Some(head)) => (head, false),
             Err(error @ HeadError::UnknownVersion(_)) => {
                 return Err(StoreError::Newer { path: self.head_path(), line: 1, what: error.to_string() });
@@ -224,7 +235,7 @@ impl FileStore {
     }
 
     /// Takes note of a sync that failed: this process writes no more.
-    fn durable(&self, path: &Path, synced: std::io::Result<()>) -> Result<(), StoreError> {
+    pub(super) fn durable(&self, path: &Path, synced: std::io::Result<()>) -> Result<(), StoreError> {
         synced.map_err(|source| {
             self.poisoned.store(true, Ordering::SeqCst);
             StoreError::NotDurable { path: path.to_owned(), source }

@@ -40,6 +40,12 @@ impl Content {
         self.names.iter().filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path.as_path())
     }
 
+    /// Whether the folders that lead to a path are there: without them nobody finds it.
+    pub(crate) fn is_reachable(&self, path: &Path) -> bool {
+        let mut above = path.ancestors().skip(1).filter(|folder| *folder != Path::new("/"));
+        above.all(|folder| self.names.get(folder) == Some(&Node::Folder))
+    }
+
     /// All that a program could see, but for the content of `unread`, a file that is never read.
     pub(crate) fn seen(&self, unread: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
         let seen = |(path, node): (&PathBuf, &Node)| match node {
@@ -85,6 +91,7 @@ impl Content {
                     self.names.insert(to.clone(), node);
                 }
             }
+            Change::Remove { path } => drop(self.names.remove(path)),
             _ => {}
         }
     }
@@ -96,6 +103,7 @@ pub(crate) enum Change {
     MakeFolder { path: PathBuf },
     Make { path: PathBuf, file: usize },
     Rename { from: PathBuf, to: PathBuf },
+    Remove { path: PathBuf },
     Write { file: usize, at: usize, bytes: Arc<[u8]> },
     SetLen { file: usize, bytes: usize },
     Sync { file: usize, done: bool },
@@ -131,9 +139,10 @@ impl Change {
     /// The folder whose names it changes.
     fn names_of(&self) -> Option<&Path> {
         match self {
-            Change::MakeFolder { path } | Change::Make { path, .. } | Change::Rename { from: path, .. } => {
-                path.parent()
-            }
+            Change::MakeFolder { path }
+            | Change::Make { path, .. }
+            | Change::Rename { from: path, .. }
+            | Change::Remove { path } => path.parent(),
             _ => None,
         }
     }
@@ -403,6 +412,13 @@ impl Disk {
         let mut state = self.state();
         state.call("rename", 0)?;
         state.change(Change::Rename { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.call("unlink", 0)?;
+        state.change(Change::Remove { path: path.to_owned() });
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod kills;
 #[path = "../../../tests/it/support/long.rs"]
 mod long;
 mod machine;
+mod mending;
 mod protocol;
 mod records;
 #[path = "../../../tests/it/support/postgres.rs"]
