@@ -10,7 +10,7 @@ args=()
 if is_true simulate "${INPUT_SIMULATE:-}"; then args+=(--simulate); fi
 if is_true export-env "${INPUT_EXPORT_ENV:-}"; then args+=(--export-env); fi
 # An empty key is no key.
-for name in ANTHROPIC_API_KEY OPENAI_API_KEY GEMINI_API_KEY GITHUB_TOKEN TOLLGATE_LEDGER_TOKEN TOLLGATE_COMMENT_KEY; do
+for name in ANTHROPIC_API_KEY CLAUDE_CODE_OAUTH_TOKEN OPENAI_API_KEY GEMINI_API_KEY GITHUB_TOKEN TOLLGATE_LEDGER_TOKEN TOLLGATE_COMMENT_KEY; do
   [ -n "${!name:-}" ] || unset "$name"
 done
 exec "$TOLLGATE" start ${args[@]+"${args[@]}"}

@@ -68,6 +68,7 @@ if (process.env.STATE_begun) {
       return [variable, input(`${name}-api-key`) || process.env[variable]];
     }),
   );
+  keys.CLAUDE_CODE_OAUTH_TOKEN = input("claude-code-oauth-token") || process.env.CLAUDE_CODE_OAUTH_TOKEN;
   const env = { ...install(), ...tokens, ...keys, ...inputs("task", "budget-file", "simulate", "export-env") };
   Object.assign(env, { TOLLGATE_COMMENT_KEY: input("comment-key"), TOLLGATE_MATRIX: input("matrix") });
   const { status, outputs } = run("start.sh", env, resolve(input("working-directory") || "."));

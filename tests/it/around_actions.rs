@@ -292,6 +292,35 @@ fn the_node_action_repeats_what_finish_said_and_says_nothing_of_what_never_began
 }
 
 #[test]
+fn a_subscription_is_taken_by_both_and_charged_to_nobody() {
+    const TOKEN: &str = "sk-ant-oat01-canary-0123456789abcdef";
+    let with = [("binary-path", BINARY), ("claude-code-oauth-token", TOKEN)];
+    for name in ["start", "around"] {
+        let mut world = World::new("5", "0.1", "");
+        let begun = world.job.uses(&root().join(name), &with);
+        begun.expect_success();
+        let out = |name: &str| begun.outputs[name].clone();
+        assert_eq!((out("run").as_str(), out("cap_usd").as_str()), ("true", ""), "{name}");
+        let (base, key, model) = (out("anthropic_base_url"), out("api_key"), out("model"));
+        let env =
+            [("ANTHROPIC_BASE_URL", base.as_str()), ("ANTHROPIC_API_KEY", &key), ("ANTHROPIC_MODEL", &model)];
+        world.job.run(&format!("set +e\n{PRELUDE}ask One; ask Two"), &env);
+        if name == "start" {
+            let state = out("state");
+            let with = [("binary-path", BINARY), ("state", state.as_str()), ("outcome", "success")];
+            world.job.uses(&root().join("finish"), &with).expect_success();
+        }
+        assert!(world.job.end().iter().all(|post| post.code == Some(0)), "{name}");
+        let witness = world.upstream.witness.snapshot();
+        assert_eq!(witness.generations, 2, "{name}");
+        for head in &witness.heads {
+            assert_eq!(head["authorization"], format!("Bearer {TOKEN}"), "{name}");
+        }
+        assert_eq!(world.settled(), Usd::ZERO, "{name}");
+    }
+}
+
+#[test]
 fn a_run_that_nothing_finished_is_charged_by_the_next_in_the_same_job() {
     let mut world = World::new("5", "0.1", "");
     let with = [("binary-path", BINARY), ("anthropic-api-key", KEY)];
