@@ -164,29 +164,29 @@ impl Bare {
     }
 }
 
-/// A reserve and its settlement after so many events. No disk is waited for, which would hide the rest.
+/// A reserve and its settlement after so many events, on one ledger after the other, again and again. No disk is
+/// waited for, which would hide the rest.
 fn long_history(most: u64) {
     let Some(server) = Server::quick() else { return };
-    let mut measured = Vec::new();
+    let mut stores = Vec::new();
     let mut events = 1_000;
     while events <= most {
-        let books = server.database(&format!("after_{events}"));
-        let store = open(&books);
+        let store = open(&server.database(&format!("after_{events}")));
         store.verify().expect("made");
         fill(&server, &format!("after_{events}"), events);
-        let mut times = Vec::new();
-        for number in 0..STEPS {
+        stores.push((events, store, Vec::new()));
+        events *= 10;
+    }
+    for number in 0..STEPS {
+        for (_, store, times) in &mut stores {
             let request = request(&format!("new/{number}"));
             let began = Instant::now();
             store.reserve(&request).expect("granted");
             store.settle(&request.hold, &Spend::default()).expect("settled");
             times.push(began.elapsed().as_micros());
         }
-        measured.push((events, median(times)));
-        store.rest();
-        server.sql("postgres", &format!("DROP DATABASE after_{events}"));
-        events *= 10;
     }
+    let measured: Vec<_> = stores.into_iter().map(|(events, _, times)| (events, median(times))).collect();
     for (events, micros) in &measured {
         println!("| reserve + settle after {events} events | {micros} µs | | |");
     }

@@ -203,9 +203,9 @@ fn failing(server: &Server, function: &str, returns: &str, codes: &[&str], for_e
     server.sql(
         "books",
         &format!(
-            "DROP SEQUENCE IF EXISTS public.calls; CREATE SEQUENCE public.calls; \
+            "DROP SEQUENCE IF EXISTS public.{function}; CREATE SEQUENCE public.{function}; \
              CREATE OR REPLACE FUNCTION tollgate.{function}() RETURNS {returns} LANGUAGE plpgsql VOLATILE AS $$ \
-             DECLARE v_code text := CASE nextval('public.calls') {cases} ELSE '{rest}' END; \
+             DECLARE v_code text := CASE nextval('public.{function}') {cases} ELSE '{rest}' END; \
              BEGIN IF v_code <> '' THEN RAISE EXCEPTION 'as told' USING ERRCODE = v_code; END IF; \
              RETURN {value}; END $$"
         ),
@@ -245,6 +245,8 @@ fn an_answer_that_is_lost_is_asked_for_again_and_recorded_once() {
             models: Vec::new(),
         };
         store.note(&id(&format!("anthropic/{code}")), Note::Bill(bill)).expect("on record");
+        let asked = server.sql("books", "SELECT last_value FROM public.durable");
+        assert_eq!(asked, "3", "the answer was lost twice");
     }
     let events: Vec<_> = store.events(None).expect("events").map(|event| event.expect("an event")).collect();
     let count = |wanted: fn(&Kind) -> bool| events.iter().filter(|event| wanted(&event.kind)).count();
