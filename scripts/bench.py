@@ -80,7 +80,7 @@ def start_meter(folder, upstream, running):
     process = subprocess.Popen(
         [str(BINARY), "meter", "--cap-usd", "1000000", "--upstream", f"anthropic=http://127.0.0.1:{upstream}",
          "--listen", "127.0.0.1:0", "--ready-file", str(ready), "--summary-json", str(summary)],
-        env={**os.environ, "ANTHROPIC_API_KEY": "bench"},
+        env={**os.environ, "ANTHROPIC_API_KEY": "bench-key"},
     )
     running.append(process)
     told = json.loads(wait_for(ready, process))
@@ -172,7 +172,7 @@ def start_up(folder):
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "first"], check=True)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "TOLLGATE_"))}
-    env["ANTHROPIC_API_KEY"] = "bench"
+    env["ANTHROPIC_API_KEY"] = "bench-key"
     stamp = folder / "stamp"
     agent = ["/bin/sh", "-c", f"date +%s%N > {stamp}"]
     gated = [str(BINARY), "run", "--upstream", "anthropic=http://127.0.0.1:9", "--", *agent]

@@ -81,6 +81,22 @@ fn an_empty_key_is_no_key() {
 }
 
 #[test]
+fn a_key_that_is_too_short_to_be_kept_out_of_texts_is_refused() {
+    for variable in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"] {
+        let mut world = repository(&budget("1", "0.1", ""));
+        let run = world.env(variable, "x").args(["run", "--", "true"]).run();
+        run.expect_code(2);
+        assert_eq!(
+            run.stderr,
+            format!(
+                "error: the key in {variable} is shorter than 8 bytes: it would be found, and taken out, all over what the agent says\n\n\
+                 hint: where a server asks for no key, set any of 8 bytes or more, such as `no-key-needed`\n"
+            )
+        );
+    }
+}
+
+#[test]
 fn a_budget_file_with_a_mistake_starts_nothing() {
     let mut world = repository("version: 1\nbudgets:\n  - { scope: repo, per: moon, usd: 1 }\n");
     for args in [&["run", "--simulate"][..], &["gate"]] {

@@ -18,6 +18,9 @@ use crate::provider::Vendor;
 /// The variable that holds the token of a subscription, as Claude Code knows it.
 pub const SUBSCRIPTION_VARIABLE: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 
+/// The shortest key that is taken.
+const KEY_BYTES_MIN: usize = 8;
+
 /// What a provider is asked with, and by that who pays for the answer.
 #[derive(Clone, Debug)]
 pub enum Key {
@@ -65,9 +68,12 @@ impl Key {
                 Err(error) => Err(error.to_string()),
             },
             Vendor::Anthropic | Vendor::OpenAi | Vendor::Gemini => {
-                let token = || var(SUBSCRIPTION_VARIABLE).filter(|_| vendor == Vendor::Anthropic);
-                let subscription = || token().map(|token| Self::Subscription(Secret::new(token)));
-                Ok(var(vendor.key_variable()).map(Self::account).or_else(subscription))
+                if let Some(text) = var(vendor.key_variable()) {
+                    return long_enough(vendor.key_variable(), text).map(|text| Some(Self::account(text)));
+                }
+                let token = var(SUBSCRIPTION_VARIABLE).filter(|_| vendor == Vendor::Anthropic);
+                let token = token.map(|text| long_enough(SUBSCRIPTION_VARIABLE, text)).transpose()?;
+                Ok(token.map(|text| Self::Subscription(Secret::new(text))))
             }
         }
     }
@@ -106,6 +112,18 @@ impl Key {
             Self::Account(_) | Self::Subscription(_) | Self::Aws(_) => Ok(Pass::Key),
         }
     }
+}
+
+/// Refuses what is too short to be kept out of texts: it stands in many of them by chance.
+fn long_enough(variable: &str, text: String) -> Result<String, String> {
+    if text.len() >= KEY_BYTES_MIN {
+        return Ok(text);
+    }
+    Err(format!(
+        "the key in {variable} is shorter than {KEY_BYTES_MIN} bytes: it would be found, and taken out, all over \
+         what the agent says\n\n\
+         hint: where a server asks for no key, set any of {KEY_BYTES_MIN} bytes or more, such as `no-key-needed`"
+    ))
 }
 
 /// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe
