@@ -28,6 +28,7 @@ use super::threads::{Signs, Threads};
 use super::upstream::{self, Way};
 use super::{account, say};
 use crate::price::When;
+use crate::provider::anthropic::unknown_betas;
 use crate::provider::{self, Answer, Api, Edits, InputBound, Problem, Reader, Request, Vendor};
 
 /// Says on every answer whether it comes from the provider.
@@ -177,6 +178,9 @@ impl<C: Dial> Gate<C> {
         let (edits, notes) = self.rules.edits(request, when)?;
         for note in &notes {
             self.state.note(note);
+        }
+        for beta in unknown_betas(headers) {
+            self.state.note(&format!("the beta `{beta}` is not known to this version; it was let through"));
         }
         let thread = self.threads.of(Signs {
             sub_agent: provider::names_sub_agent(headers) || request.sub_agent_shape(),

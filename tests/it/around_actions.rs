@@ -192,6 +192,58 @@ fn start_hands_out_a_token_and_hides_it() {
 }
 
 #[test]
+fn what_a_clouds_agent_is_told_is_handed_on_and_no_credentials_are() {
+    use tollgate::simulate::clouds::BEDROCK_TOKEN;
+    let mut world = World::new("5", "0.1", "");
+    world.job.env.clear();
+    let to = world.upstream.url.clone();
+    world.job.env("TOLLGATE_UPSTREAM_BEDROCK", &to).env("AWS_REGION", "eu-central-1");
+    world.job.env("AWS_BEARER_TOKEN_BEDROCK", BEDROCK_TOKEN);
+    let start = world.job.uses(&root().join("start"), &[("binary-path", BINARY), ("export-env", "true")]);
+    start.expect_success();
+    let told: Vec<(&str, &str)> = start
+        .outputs
+        .iter()
+        .filter(|(name, _)| name.contains("claude_code") || name.contains("bedrock") || name.contains("aws"))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let url = start.outputs["anthropic_bedrock_base_url"].as_str();
+    assert_eq!(
+        told,
+        [
+            ("anthropic_bedrock_base_url", url),
+            ("aws_region", "eu-central-1"),
+            ("claude_code_skip_bedrock_auth", "1"),
+            ("claude_code_use_bedrock", "1"),
+        ]
+    );
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert_eq!(start.outputs["model"], "eu.anthropic.claude-sonnet-5-5", "as the cloud calls it");
+    assert_eq!(start.outputs["anthropic_base_url"], "", "there is no key for it");
+    for (output, value) in told {
+        assert_eq!(world.job.env[&output.to_ascii_uppercase()], value, "later steps have it as well");
+    }
+    // A step that has the meter's token and nothing else asks as Claude Code does.
+    let script = r#"
+unset AWS_BEARER_TOKEN_BEDROCK
+curl -sS -f -H "authorization: Bearer $ANTHROPIC_API_KEY" -H 'content-type: application/json' \
+  -d '{"anthropic_version":"bedrock-2023-05-31","max_tokens":500,"messages":[{"role":"user","content":"hello"}]}' \
+  "$ANTHROPIC_BEDROCK_BASE_URL/model/$ANTHROPIC_MODEL/invoke-with-response-stream" >answer
+"#;
+    let step = world.job.run(script, &[]);
+    assert_eq!(step.outcome, "success", "{}", step.log);
+    let finish = [("binary-path", BINARY), ("state", start.outputs["state"].as_str())];
+    let finish = world.job.uses(&root().join("finish"), &finish);
+    finish.expect_success();
+    assert!(!(start.log() + &finish.log()).contains(BEDROCK_TOKEN), "{}", finish.log());
+    assert_eq!(finish.outputs["model"], "claude-sonnet-5-5");
+    let spent = world.settled();
+    assert_eq!(spent, world.upstream.witness.usd());
+    assert!(spent > Usd::ZERO);
+}
+
+#[test]
 fn what_a_step_leaves_to_later_ones_does_not_reach_finish() {
     let mut world = World::new("5", "0.1", "");
     let with = [("binary-path", BINARY), ("anthropic-api-key", KEY), ("export-env", "true")];

@@ -7,11 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use serde_json::Value;
+use tollgate::simulate::clouds::{ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, VERTEX_TOKEN};
 use tollgate::simulate::{Answer, Script};
 
 use crate::around_actions::{World, documented};
 use crate::run::{KEY, Upstream, serve};
-use crate::support::runner::workflow::Foreign;
+use crate::support::runner::workflow::{Foreign, Values};
 use crate::support::runner::{Job, Step};
 use crate::support::tool;
 
@@ -27,11 +28,16 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} is no text: {value}"))
 }
 
-/// What a source such as `inputs.prompt` stands for in a step; any other text for itself.
-fn value(source: &str, foreign: &Foreign<'_>) -> String {
+/// What a source such as `inputs.prompt` stands for in a step of a job with these variables; any other text for
+/// itself.
+fn value(source: &str, foreign: &Foreign<'_>, job: &Values) -> String {
+    if let Some((text, input)) = source.split_once(" where ") {
+        let holds = value(input, foreign, job) == "true";
+        return if holds { text.to_owned() } else { String::new() };
+    }
     let found = match source.split_once('.') {
         Some(("inputs", name)) => foreign.with.get(name),
-        Some(("env", name)) => foreign.env.get(name),
+        Some(("env", name)) => foreign.env.get(name).or_else(|| job.get(name)),
         _ => return source.to_owned(),
     };
     found.cloned().unwrap_or_default()
@@ -50,18 +56,23 @@ fn other_action(
     (program, checkout): (&Path, &Path),
 ) -> Step {
     assert!(text(fact, "uses").starts_with(&format!("{}@", foreign.name)), "{}", foreign.name);
+    let given = job.env.clone();
+    let value = |source: &str| value(source, foreign, &given);
     let mut env: Vec<(String, String)> = foreign.env.clone().into_iter().collect();
     for (name, sources) in fact["env"].as_object().expect("variables") {
         let sources = sources.as_array().expect("sources").iter().filter_map(Value::as_str);
-        let first = sources.map(|source| value(source, foreign)).find(|value| !value.is_empty());
-        env.push((name.clone(), first.unwrap_or_default()));
+        let first = sources.map(value).find(|value| !value.is_empty()).unwrap_or_default();
+        let needed =
+            fact["needs"].as_array().is_some_and(|needs| needs.iter().any(|needed| *needed == **name));
+        assert!(!needed || !first.is_empty(), "the action wants {name}");
+        env.push((name.clone(), first));
     }
     for (file, source) in fact["files"].as_object().into_iter().flatten() {
-        write(&checkout.join(file), &value(source.as_str().expect("a source"), foreign));
+        write(&checkout.join(file), &value(source.as_str().expect("a source")));
     }
     let proxy = &fact["proxy"];
     if proxy.is_object() {
-        let port = forwarder(&value(text(proxy, "endpoint"), foreign), &value(text(proxy, "key"), foreign));
+        let port = forwarder(&value(text(proxy, "endpoint")), &value(text(proxy, "key")));
         let lines = proxy["config"].as_array().expect("lines").iter().filter_map(Value::as_str);
         let config = lines.map(|line| line.replace("PORT", &port.to_string()) + "\n").collect::<String>();
         write(&job.folder("home").join(text(proxy, "file")), &config);
@@ -69,8 +80,8 @@ fn other_action(
     let mut words = vec![program.display().to_string()];
     for arg in fact["args"].as_array().expect("arguments").iter().filter_map(Value::as_str) {
         match arg.strip_prefix("words of ") {
-            Some(source) => words.extend(value(source, foreign).split_whitespace().map(str::to_owned)),
-            None => words.push(value(arg, foreign)),
+            Some(source) => words.extend(value(source).split_whitespace().map(str::to_owned)),
+            None => words.push(value(arg)),
         }
     }
     let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
@@ -142,6 +153,29 @@ fn budget(model: &str) -> String {
     )
 }
 
+/// Actions that fetch a cloud's credentials, and what the next step is given of them.
+const CREDENTIALS: [(&str, &[(&str, &str)]); 2] = [
+    ("google-github-actions/auth", &[("access_token", VERTEX_TOKEN)]),
+    (
+        "aws-actions/configure-aws-credentials",
+        &[
+            ("aws-access-key-id", ACCESS_KEY),
+            ("aws-secret-access-key", SECRET_KEY),
+            ("aws-session-token", SESSION_TOKEN),
+        ],
+    ),
+];
+
+/// What becomes of a step of somebody else's: credentials are there, an agent is started.
+fn theirs(job: &mut Job, foreign: &Foreign<'_>, fact: &Value, paths: (&Path, &Path)) -> Step {
+    let Some((_, outputs)) = CREDENTIALS.into_iter().find(|(name, _)| *name == foreign.name) else {
+        return other_action(job, foreign, fact, paths);
+    };
+    let lines: Vec<String> =
+        outputs.iter().map(|(name, value)| format!("echo '{name}={value}' >>\"$GITHUB_OUTPUT\"")).collect();
+    job.run(&lines.join("\n"), &[])
+}
+
 /// Runs the documented workflow of one action with the real agent.
 fn workflow(fact: &Value) {
     let Some(program) = tool(text(fact, "program"), text(fact, "tool")) else { return };
@@ -150,10 +184,12 @@ fn workflow(fact: &Value) {
     let steps = documented(text(fact, "heading"));
     let checkout = world.tollgate.work();
     let paths = (program.as_path(), checkout.as_path());
-    let ran = world.steps(&steps, &mut |job, foreign| other_action(job, foreign, fact, paths));
+    let ran = world.steps(&steps, &mut |job, foreign| theirs(job, foreign, fact, paths));
     let log: String = ran.iter().map(|(outcome, ran)| format!("=== {outcome}\n{}", ran.log())).collect();
     assert!(ran.iter().all(|(outcome, _)| outcome.ends_with(": success")), "{log}");
-    assert!(!log.contains(KEY), "the key was printed\n{log}");
+    for secret in [KEY, VERTEX_TOKEN, SECRET_KEY, SESSION_TOKEN] {
+        assert!(!log.contains(secret), "a secret was printed\n{log}");
+    }
     let outputs = &ran.last().expect("steps").1.outputs;
     assert_eq!((&*outputs["verdict"], &*outputs["outcome"]), ("pass", "completed"), "{log}");
     assert_eq!(outputs["model"], text(fact, "model"));
@@ -178,11 +214,22 @@ fn gemini_as_its_own_action_starts_it() {
 }
 
 #[test]
+fn claude_code_as_its_own_action_starts_it_on_google_vertex() {
+    workflow(&facts()[3]);
+}
+
+#[test]
+fn claude_code_as_its_own_action_starts_it_on_amazon_bedrock() {
+    workflow(&facts()[4]);
+}
+
+#[test]
 fn the_guide_pins_the_actions_that_the_facts_are_of() {
     for fact in facts() {
         let steps = documented(text(&fact, "heading"));
         let uses = steps.as_sequence().expect("steps").iter().filter_map(|step| step["uses"].as_str());
-        let found: Vec<&str> = uses.filter(|uses| !uses.starts_with("OWNER/")).collect();
+        let fetches = |uses: &&str| CREDENTIALS.iter().any(|(name, _)| uses.starts_with(name));
+        let found: Vec<&str> = uses.filter(|uses| !uses.starts_with("OWNER/") && !fetches(uses)).collect();
         assert_eq!(found, [text(&fact, "uses")]);
     }
 }

@@ -137,6 +137,27 @@ fn gemini(name: &'static str, model: &str, prompt: u64, more: Value, served: Val
     }
 }
 
+/// A request to a cloud: the Messages API's, with the model in the path.
+fn cloud(name: &'static str, path: &str, model: &str, prompt: u64, cache: Cache) -> Mode {
+    let mode = messages(name, model, prompt, cache, json!({ "anthropic_version": "v" }), json!({}));
+    let api = if path.starts_with("/model/") { Api::Bedrock } else { Api::Vertex };
+    let mut body = mode.body;
+    body.as_object_mut().expect("an object").remove("model");
+    Mode { api, path: path.to_owned(), body, ..mode }
+}
+
+/// A request to Vertex at a location.
+fn vertex(name: &'static str, location: &str, model: &str, prompt: u64, cache: Cache) -> Mode {
+    let path = format!("/v1/projects/p/locations/{location}/publishers/anthropic/models/{model}:rawPredict");
+    cloud(name, &path, model, prompt, cache)
+}
+
+/// A request to Bedrock by an inference profile.
+fn bedrock(name: &'static str, profile: &str, model: &str, prompt: u64, cache: Cache) -> Mode {
+    let served = model.split("-v1").next().unwrap_or(model);
+    cloud(name, &format!("/model/{profile}anthropic.{model}/invoke"), served, prompt, cache)
+}
+
 #[rustfmt::skip]
 fn modes() -> Vec<Mode> {
     let none = || json!({});
@@ -189,6 +210,14 @@ fn modes() -> Vec<Mode> {
         gemini("gemini, before it doubles", "gemini-4-carbon", 20_000, none(), none()),
         gemini("gemini, what is cached", "gemini-3.1-pro-preview", 20_000, json!({ "cachedContent": "cachedContents/1" }), none()),
         gemini("gemini, searches", "gemini-3.8-flash", 20_000, json!({ "tools": [{ "googleSearch": {} }] }), json!({ "candidates": [{ "index": 0, "finishReason": "STOP", "groundingMetadata": { "webSearchQueries": ["a", "b", "c"] } }] })),
+        vertex("vertex, anywhere", "global", "claude-opus-5-5", 20_000, Cache::Long),
+        vertex("vertex, a region", "us-east5", "claude-opus-5-5", 20_000, Cache::Long),
+        vertex("vertex, long band", "us-east5", "claude-haiku-5-5", 150_000, Cache::Long),
+        vertex("vertex, several regions", "eu", "claude-sonnet-4-5@20250929", 20_000, Cache::Short),
+        bedrock("bedrock, anywhere", "global.", "claude-sonnet-5-5", 20_000, Cache::Short),
+        bedrock("bedrock, a region", "eu.", "claude-sonnet-5-5", 20_000, Cache::Short),
+        bedrock("bedrock, a bare model", "", "claude-haiku-4-5-20251001-v1%3A0", 20_000, Cache::Long),
+        bedrock("bedrock, us-gov", "us-gov.", "claude-sonnet-5-5", 20_000, Cache::Short),
     ];
     for mode in &mut all {
         if mode.name == "chat, three answers" {
@@ -269,7 +298,8 @@ fn answer(mode: &Mode, used: Used) -> Value {
 }
 
 fn cost(request: &Request, body: &Value, when: When) -> Usd {
-    let mut reader = Reader::new(request, &Edits::default(), Region::Global);
+    let edits = Edits::default();
+    let mut reader = Reader::new(request, &edits, request.region(&edits, Region::Global).0);
     reader.feed(body.to_string().as_bytes());
     let Reading::Exact(usage) = reader.end(200) else { panic!("not a whole answer: {body}") };
     Table::embedded().cost(&usage, when).expect("a price").usd
@@ -278,7 +308,15 @@ fn cost(request: &Request, body: &Value, when: When) -> Usd {
 fn bound(request: &Request, input: InputBound, edits: &Edits, when: When) -> Bound {
     let table = Table::embedded();
     let limits = |model: &ModelId| -> Limits { table.limits(model).expect("a known model") };
-    table.bound(&request.ceiling(edits, &limits, input), when).expect("a price")
+    let mut ceiling = request.ceiling(edits, &limits, input);
+    // What is asked of a cloud is served in a place that is known.
+    if let (region, true) = request.region(edits, Region::Global) {
+        for line in &mut ceiling.lines {
+            line.terms.region = region.clone();
+            line.region_open = false;
+        }
+    }
+    table.bound(&ceiling, when).expect("a price")
 }
 
 /// The instant of admission: for one mode that of a day before its price doubles.
@@ -344,5 +382,31 @@ fn a_count_of_the_input_bounds_it_more_closely() {
             let used = Used { fresh: tokens, output: mode.output, ..Used::default() };
             assert!(cost(&request, &answer(&mode, used), when) <= counted.total(), "{}", mode.name);
         }
+    }
+}
+
+#[test]
+fn a_place_costs_what_the_clouds_pages_say_and_is_bounded_by_it() {
+    let of = |mode: &Mode| {
+        let request = Request::parse(mode.api, &mode.path, mode.body.to_string().into()).expect(mode.name);
+        let used = Used { fresh: mode.prompt / 2, read: 1_000, written: 500, output: 700 };
+        let bound = bound(&request, InputBound::Bytes, &Edits::default(), when(mode));
+        (cost(&request, &answer(mode, used), when(mode)), bound.total())
+    };
+    let (model, cache) = ("claude-sonnet-5-5", Cache::Short);
+    let (list, list_bound) = of(&bedrock("anywhere", "global.", model, 20_000, cache));
+    for (mode, tenths) in [
+        (vertex("vertex, anywhere", "global", model, 20_000, cache), 10),
+        (vertex("vertex, us", "us", model, 20_000, cache), 11),
+        (vertex("vertex, a region", "europe-west1", model, 20_000, cache), 11),
+        (bedrock("bedrock, a region", "us.", model, 20_000, cache), 11),
+        (bedrock("bedrock, a bare model", "", model, 20_000, cache), 11),
+        (bedrock("bedrock, us-gov", "us-gov.", model, 20_000, cache), 12),
+    ] {
+        let (cost, most) = of(&mode);
+        assert_eq!(cost.pico() * 10, list.pico() * tenths, "{}", mode.name);
+        // A name's own bytes are bounded as well, and names are not of one length.
+        let off = (most.pico() * 10 - list_bound.pico() * tenths).abs();
+        assert!(off * 1_000 < list_bound.pico() * tenths, "{}: the bound", mode.name);
     }
 }

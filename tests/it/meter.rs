@@ -182,6 +182,23 @@ fn the_key_goes_up_and_the_token_does_not() {
 }
 
 #[test]
+fn a_beta_that_is_not_known_is_let_through_and_noted_once() {
+    run(async {
+        let provider = Provider::start(says(200)).await;
+        let meter = start(config(&provider, "1")).await;
+        let client = Client::of(&meter);
+        for _ in 0..2 {
+            let extra = "anthropic-beta: claude-code-20250219,one-day-2031-01-01\r\n";
+            assert_eq!(client.post_with(extra, &body(40, 100).to_string()).await.status, 200);
+        }
+        let totals = meter.drain(Duration::from_secs(2)).await;
+        let note = "the beta `one-day-2031-01-01` is not known to this version; it was let through";
+        assert_eq!(totals.notes, [note]);
+        assert_eq!(provider.witness().heads[1]["anthropic-beta"], "claude-code-20250219,one-day-2031-01-01");
+    });
+}
+
+#[test]
 fn waiting_clients_that_leave_make_way() {
     run(async {
         // The first answer takes its time; the second client waits for it and leaves; the third gets in.

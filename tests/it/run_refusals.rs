@@ -75,6 +75,75 @@ fn without_a_key_no_agent_runs() {
 }
 
 #[test]
+fn a_key_of_another_vendor_holds_nothing_and_the_one_that_is_needed_is_named() {
+    for (preset, key, message) in [
+        (
+            "codex",
+            "ANTHROPIC_API_KEY",
+            "error: Codex asks OpenAI for `gpt-6-luna`, and there is no key for it: OPENAI_API_KEY is not set\n\n\
+             hint: set it (the agent will not see it), or give the low tier a model whose key is there\n",
+        ),
+        (
+            "gemini",
+            "OPENAI_API_KEY",
+            "error: Gemini CLI asks Google for `gemini-3.1-flash-lite`, and there is no key for it: GEMINI_API_KEY is not set\n\n\
+             hint: set it (the agent will not see it), or give the low tier a model whose key is there\n",
+        ),
+        (
+            "claude",
+            "GEMINI_API_KEY",
+            "error: Claude Code asks Anthropic for `claude-haiku-5-5`, and there is no key for it: ANTHROPIC_API_KEY is not set\n\n\
+             hint: set it (the agent will not see it), or give the low tier a model whose key is there\n",
+        ),
+        (
+            // A cloud is Claude Code's: no other preset speaks to it.
+            "opencode",
+            "AWS_BEARER_TOKEN_BEDROCK",
+            "error: there is no key for a provider: none of ANTHROPIC_API_KEY, OPENAI_API_KEY and GEMINI_API_KEY is set, \
+             nor CLAUDE_CODE_OAUTH_TOKEN\n\n\
+             hint: set one (the agent will not see it), or try `tollgate run --simulate`, which needs none\n",
+        ),
+    ] {
+        let row = "{ low: low, medium: low, high: low }";
+        let mut world = repository(&format!(
+            "version: 1\nagent: {{ use: {preset} }}\nbudgets:\n  - {{ scope: repo, per: total, usd: 5 }}\n\
+             tasks:\n  implementation: {row}\n  review: {row}\n  docs: {row}\n"
+        ));
+        world
+            .env("CLAUDE_CODE_USE_BEDROCK", if preset == "opencode" { "1" } else { "" })
+            .env("AWS_REGION", "us-east-1");
+        let run = world.env(key, "a-key-of-that-vendor").args(["run"]).run();
+        run.expect_code(2);
+        assert!(run.stderr.ends_with(message), "{preset}: {}", run.stderr);
+        let shown = world.args(["ledger", "show"]).run();
+        // It may not even be there.
+        assert!(
+            shown.code == Some(6) || shown.stdout == "The ledger is empty.\n",
+            "{preset}: {}",
+            shown.stdout
+        );
+    }
+}
+
+#[test]
+fn a_fork_without_a_clouds_credentials_passes_and_nobody_else_does() {
+    const MISSING: &str = "error: Google Vertex is asked for, and there are no credentials for it";
+    let asks = budget("1", "0.1", "") + "classify: { ask_model: when_unsure }\n";
+    for (fork, code) in [(true, 0), (false, 2)] {
+        let mut world = repository(&asks);
+        let event = pull_request(&world, fork, "lee");
+        world.env("CLAUDE_CODE_USE_VERTEX", "1").env("CLOUD_ML_REGION", "global");
+        world.env("ANTHROPIC_VERTEX_PROJECT_ID", "acme-ci");
+        let run = world.args(["run", "--event", &event, "--", "touch", "ran"]).run();
+        run.expect_code(code);
+        let passes = run.stderr.contains("verdict: pass · forks and Dependabot get no key");
+        assert_eq!((passes, run.stderr.contains(MISSING)), (fork, !fork), "{}", run.stderr);
+        assert!(!run.stderr.contains("second opinion"), "{}", run.stderr);
+        assert!(!world.work().join("ran").exists());
+    }
+}
+
+#[test]
 fn an_empty_key_is_no_key() {
     let mut world = repository(&budget("1", "0.1", ""));
     world.env("ANTHROPIC_API_KEY", "").args(["run", "--", "true"]).run().expect_code(2);

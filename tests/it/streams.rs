@@ -38,9 +38,18 @@ const CHAT: &str = "/v1/chat/completions";
 const EVENTS: &str = "/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse";
 const ARRAY: &str = "/v1beta/models/gemini-3.8-flash:streamGenerateContent";
 const WHOLE: &str = "/v1beta/models/gemini-3.8-flash:generateContent";
+const VERTEX: &str =
+    "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-sonnet-5-5:streamRawPredict";
+const GLOBAL: &str =
+    "/v1/projects/p/locations/global/publishers/anthropic/models/claude-sonnet-5-5:streamRawPredict";
+const VERTEX_WHOLE: &str =
+    "/v1/projects/p/locations/global/publishers/anthropic/models/claude-sonnet-5-5:rawPredict";
+const BEDROCK: &str = "/model/us.anthropic.claude-sonnet-5-5/invoke-with-response-stream";
+const BEDROCK_GOV: &str = "/model/us-gov.anthropic.claude-sonnet-5-5/invoke-with-response-stream";
+const BEDROCK_WHOLE: &str = "/model/global.anthropic.claude-sonnet-5-5/invoke";
 
 #[rustfmt::skip]
-const RECORDED: [Recording; 13] = [
+const RECORDED: [Recording; 19] = [
     ("messages.sse",             recorded!("messages.sse"),             Api::Anthropic,       MESSAGES,  "claude-sonnet-5-5",        "0.0104434"),
     ("messages-old.sse",         recorded!("messages-old.sse"),         Api::Anthropic,       MESSAGES,  "claude-sonnet-4-20250514", "0.002106"),
     ("messages.json",            recorded!("messages.json"),            Api::Anthropic,       MESSAGES,  "claude-sonnet-5-5",        "0.0104434"),
@@ -54,6 +63,13 @@ const RECORDED: [Recording; 13] = [
     ("gemini-thinking.sse",      recorded!("gemini-thinking.sse"),      Api::Gemini,          EVENTS,    "gemini-3.8-flash",         "0.00385875"),
     ("gemini-array.json",        recorded!("gemini-array.json"),        Api::Gemini,          ARRAY,     "gemini-3.8-flash",         "0.00256905"),
     ("gemini.json",              recorded!("gemini.json"),              Api::Gemini,          WHOLE,     "gemini-3.8-flash",         "0.00256905"),
+    // A cloud's price goes by the place that is asked: the tenth more that the first party charges, none, or a fifth.
+    ("vertex.sse",               recorded!("messages.sse"),             Api::Vertex,          VERTEX,    "claude-sonnet-5-5",        "0.0104434"),
+    ("vertex-global.sse",        recorded!("messages.sse"),             Api::Vertex,          GLOBAL,    "claude-sonnet-5-5",        "0.009494"),
+    ("vertex-global.json",       recorded!("messages.json"),            Api::Vertex,          VERTEX_WHOLE, "claude-sonnet-5-5",     "0.009494"),
+    ("bedrock.bin",              recorded!("bedrock.bin"),              Api::Bedrock,         BEDROCK,   "claude-sonnet-5-5",        "0.0104434"),
+    ("bedrock-gov.bin",          recorded!("bedrock.bin"),              Api::Bedrock,         BEDROCK_GOV, "claude-sonnet-5-5",      "0.0113928"),
+    ("bedrock-global.json",      recorded!("messages.json"),            Api::Bedrock,         BEDROCK_WHOLE, "claude-sonnet-5-5",    "0.009494"),
 ];
 
 /// A request that the recording may be the answer to: its text has a byte for every token.
@@ -61,7 +77,16 @@ fn asked(api: Api, name: &str, model: &str) -> Value {
     let text = "x".repeat(16_000);
     let stream = name.ends_with(".sse");
     match api {
-        Api::Vertex | Api::Bedrock => unreachable!("no recordings of theirs"),
+        // The path says the model, and with Bedrock whether it is a stream.
+        Api::Vertex | Api::Bedrock => {
+            let mut body = asked(Api::Anthropic, name, model);
+            let fields = body.as_object_mut().expect("an object");
+            fields.remove("model");
+            if api == Api::Bedrock {
+                fields.remove("stream");
+            }
+            body
+        }
         Api::Anthropic => json!({
             "model": model, "max_tokens": CAP, "stream": stream,
             "messages": [{ "role": "user", "content": [
@@ -93,8 +118,21 @@ fn when() -> When {
 fn bound(request: &Request) -> Bound {
     let table = Table::embedded();
     let limits = |model: &ModelId| table.limits(model).expect("a known model");
-    let ceiling = request.ceiling(&Edits::default(), &limits, InputBound::Bytes);
+    let mut ceiling = request.ceiling(&Edits::default(), &limits, InputBound::Bytes);
+    // What is asked of a cloud is served in a place that is known.
+    if let (region, true) = request.region(&Edits::default(), Region::Global) {
+        for line in &mut ceiling.lines {
+            line.terms.region = region.clone();
+            line.region_open = false;
+        }
+    }
     table.bound(&ceiling, when()).expect("a price")
+}
+
+/// A reader of the answer.
+fn reader(request: &Request) -> Reader {
+    let edits = Edits::default();
+    Reader::new(request, &edits, request.region(&edits, Region::Global).0)
 }
 
 /// What is charged for what was read: the usage where it is whole, else what is known of the input with the
@@ -118,7 +156,7 @@ fn every_recording_cut_at_every_byte_is_exact_or_charged_at_its_bound() {
         let request = Request::parse(api, path, body.into()).expect(name);
         let (bound, cost) = (bound(&request), usd(cost));
         let read = |pieces: &[&[u8]]| {
-            let mut reader = Reader::new(&request, &Edits::default(), Region::Global);
+            let mut reader = reader(&request);
             pieces.iter().for_each(|piece| reader.feed(piece));
             reader.end(200)
         };
@@ -180,7 +218,11 @@ fn the_meter_charges_what_a_cut_recording_may_have_cost() {
 async fn through_the_meter((name, bytes, api, path, model, cost): Recording) {
     let (nobody, cost) = (Provider::start(says(1)).await, usd(cost));
     let line: &'static str = Box::leak(format!("POST {path}").into_boxed_str());
-    let kind = if name.ends_with(".sse") { "text/event-stream" } else { "application/json" };
+    let kind = match name.rsplit_once('.') {
+        Some((_, "sse")) => "text/event-stream",
+        Some((_, "bin")) => "application/vnd.amazon.eventstream",
+        _ => "application/json",
+    };
     let body = asked(api, name, model).to_string();
     for cut in (0..bytes.len()).step_by(97).chain([bytes.len() - 1, bytes.len()]) {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
@@ -291,7 +333,7 @@ proptest! {
         for (index, byte) in changes {
             *index.get_mut(&mut bytes) = byte;
         }
-        let mut reader = Reader::new(&request, &Edits::default(), Region::Global);
+        let mut reader = reader(&request);
         let (first, rest) = bytes.split_at(cut.index(bytes.len()));
         reader.feed(first);
         reader.feed(rest);

@@ -2,10 +2,11 @@
 //!
 //! `scan` reads JSON strictly without building a tree; `request`, with `fields`, `content` and `tools`,
 //! finds the few values that matter, `ceiling` bounds what they can cost in tokens, `splice` changes them in place, `reader` follows a
-//! response to its usage, and `answer` speaks when the meter answers by itself. [`usage`] is the only
+//! response to its usage, `betas` knows the names in a header, and `answer` speaks when the meter answers by itself. [`usage`] is the only
 //! place that knows what a usage object means.
 
 mod answer;
+mod betas;
 mod ceiling;
 mod content;
 mod fields;
@@ -20,6 +21,7 @@ pub mod usage;
 
 pub use super::splice::parse_count;
 pub use answer::{say, say_stop};
+pub use betas::unknown_betas;
 pub use reader::Reader;
 pub use request::Request;
 

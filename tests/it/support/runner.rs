@@ -32,6 +32,8 @@ pub(crate) struct Job {
     given: BTreeMap<String, OsString>,
     /// What workflow and job say under `env:`, and what steps wrote to `GITHUB_ENV`.
     pub(crate) env: BTreeMap<String, String>,
+    /// What the step says under `env:` whose action is being run.
+    step_env: BTreeMap<String, String>,
     /// What steps wrote to `GITHUB_PATH`, the newest first.
     path: Vec<String>,
     github: BTreeMap<String, String>,
@@ -149,6 +151,7 @@ impl Job {
             workspace,
             given,
             env,
+            step_env: BTreeMap::new(),
             path,
             github,
             matrix: "null".to_owned(),
@@ -223,6 +226,7 @@ impl Job {
         let mut ran = Ran::default();
         for step in action_yml["runs"]["steps"].as_sequence().expect("steps") {
             scope.env.clone_from(&self.env);
+            scope.env.extend(self.step_env.clone());
             let result = self.step(step, &scope);
             let forgiven = step["continue-on-error"] == Value::Bool(true);
             scope.failed |= result.outcome == "failure" && !forgiven;
@@ -240,7 +244,8 @@ impl Job {
     }
 
     fn scope(&self) -> Scope {
-        let (github, matrix, env) = (self.github.clone(), self.matrix.clone(), self.env.clone());
+        let (github, matrix, mut env) = (self.github.clone(), self.matrix.clone(), self.env.clone());
+        env.extend(self.step_env.clone());
         Scope { github, matrix, env, status: self.status, ..Scope::default() }
     }
 
@@ -340,7 +345,7 @@ impl Job {
 
     /// What the runner gives to every step of a job.
     fn surround(&self, command: &mut Command, files: &BTreeMap<&'static str, PathBuf>) {
-        command.env_clear().envs(&self.env).envs(&self.given).envs(files);
+        command.env_clear().envs(&self.env).envs(&self.step_env).envs(&self.given).envs(files);
         let mut path: Vec<PathBuf> = self.path.iter().map(PathBuf::from).collect();
         path.extend(std::env::split_paths(&self.given["PATH"]));
         command.env("PATH", std::env::join_paths(path).expect("a path")).current_dir(&self.workspace);
@@ -430,6 +435,8 @@ impl Names for Scope {
         match context {
             "github" => self.github.get(rest).cloned(),
             "inputs" => self.inputs.get(rest).cloned(),
+            // Whatever a repository calls it, any text will do.
+            "vars" => Some(rest.to_ascii_lowercase().replace('_', "-")),
             "secrets" => self.secrets.get(rest).cloned(),
             // A variable that is not set is empty.
             "env" => Some(self.env.get(rest).cloned().unwrap_or_default()),

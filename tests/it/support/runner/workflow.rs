@@ -70,10 +70,12 @@ impl Job {
         };
         let (mut with, env) = (evaluated(&step["with"]), evaluated(&step["env"]));
         if let Some((action, more)) = ours(name) {
-            assert!(env.is_empty(), "a step with an action of ours needs no variables");
             with.extend(more);
             let with: Vec<_> = with.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            return self.uses(&action, &with);
+            self.step_env = env;
+            let ran = self.uses(&action, &with);
+            self.step_env.clear();
+            return ran;
         }
         let result = match step["run"].as_str() {
             Some(script) => {
