@@ -6,8 +6,14 @@
 
 mod stems;
 
+use super::phrases::{Phrases, phrases};
 use crate::task::Task;
 use stems::{AND, CHANGE, DOCS, JUDGE, REMARKS};
+
+static CHANGE_STEMS: Phrases = phrases!(CHANGE);
+static JUDGE_STEMS: Phrases = phrases!(JUDGE);
+static DOCS_STEMS: Phrases = phrases!(DOCS);
+static REMARK_STEMS: Phrases = phrases!(REMARKS);
 
 /// The task that `sentences` ask for, and the stem that says so.
 pub(super) fn read(sentences: &[String]) -> Option<(Task, String)> {
@@ -26,11 +32,11 @@ fn one(sentence: &str) -> Option<(Task, String)> {
     let verb_last = sentence
         .chars()
         .any(|c| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{ac00}'..='\u{d7af}' | '\u{900}'..='\u{97f}'));
-    let find = |stems: &[&'static str]| {
-        let found = stems.iter().filter_map(|stem| Some((place(sentence, stem, verb_last)?, *stem)));
+    let find = |stems: &'static [&'static str], all: &Phrases| {
+        let found = places(sentence, stems, all);
         if verb_last { found.max() } else { found.min() }
     };
-    let (change, judge) = (find(CHANGE), find(JUDGE));
+    let (change, judge) = (find(CHANGE, &CHANGE_STEMS), find(JUDGE, &JUDGE_STEMS));
     let review = |stem: &str| Some((Task::Review, format!("{}…", stem.trim())));
     let (at, stem) = match (change, judge) {
         (None, None) => return None,
@@ -44,14 +50,14 @@ fn one(sentence: &str) -> Option<(Task, String)> {
                 judge_at <= change.0 && !AND.iter().any(|and| between.contains(and))
             };
             // "Settle the review comments": the review is what is settled.
-            if judges && !REMARKS.iter().any(|remark| sentence.contains(remark)) {
+            if judges && !REMARK_STEMS.any(sentence) {
                 return review(stem);
             }
             change
         }
     };
     let wide = verb_last || sentence.chars().any(|c| matches!(c, '\u{4e00}'..='\u{9fff}'));
-    let remarks = REMARKS.iter().any(|remark| sentence.contains(remark));
+    let remarks = REMARK_STEMS.any(sentence);
     let prose = !remarks && names_prose(sentence);
     let by_verb = stem.starts_with("dokumentier") || (!wide && sentence[at..].starts_with("documente"));
     let task = if prose || by_verb { Task::Docs } else { Task::Implementation };
@@ -60,15 +66,20 @@ fn one(sentence: &str) -> Option<(Task, String)> {
 
 /// Whether a sentence names something written for people.
 pub(super) fn names_prose(sentence: &str) -> bool {
-    DOCS.iter().any(|docs| place(sentence, docs, false).is_some()) || docs_path(sentence)
+    places(sentence, DOCS, &DOCS_STEMS).next().is_some() || docs_path(sentence)
 }
 
-/// Where `stem` begins a word; scripts without spaces, anywhere.
-fn place(sentence: &str, stem: &str, last: bool) -> Option<usize> {
-    let wide = stem.chars().next().is_some_and(|c| c >= '\u{2e80}');
-    let starts = |at: &usize| wide || !sentence[..*at].ends_with(char::is_alphanumeric);
-    let mut places = sentence.match_indices(stem).map(|(at, _)| at).filter(starts);
-    if last { places.last() } else { places.next() }
+/// Where stems begin words; those of scripts without spaces, anywhere.
+fn places<'a>(
+    sentence: &'a str,
+    stems: &'static [&'static str],
+    all: &'a Phrases,
+) -> impl Iterator<Item = (usize, &'static str)> + 'a {
+    let found = all.places(sentence).map(move |(at, number)| (at, stems[number]));
+    found.filter(|(at, stem)| {
+        let wide = stem.chars().next().is_some_and(|c| c >= '\u{2e80}');
+        wide || !sentence[..*at].ends_with(char::is_alphanumeric)
+    })
 }
 
 fn docs_path(sentence: &str) -> bool {

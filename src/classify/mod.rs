@@ -18,6 +18,7 @@ mod object;
 pub mod opinion;
 mod patch;
 mod paths;
+mod phrases;
 mod request;
 mod rules;
 mod stakes;

@@ -208,6 +208,9 @@ fn strip(lines: &[&str], syntax: &Syntax, start: Within) -> Stripped {
     found
 }
 
+/// What any comment or string of any language begins with.
+const MARKS: [char; 7] = ['"', '\'', '`', '#', '/', '-', '='];
+
 fn strip_line(
     line: &str,
     syntax: &Syntax,
@@ -240,6 +243,12 @@ fn strip_line(
                 continue;
             }
             Within::Nothing => {}
+        }
+        let plain = rest.find(MARKS).unwrap_or(rest.len());
+        if plain > 0 {
+            code.push_str(&rest[..plain]);
+            rest = &rest[plain..];
+            continue;
         }
         if let Some((open, close)) = syntax.block.iter().find(|(open, _)| rest.starts_with(open)) {
             rest = &rest[open.len()..];
@@ -369,4 +378,21 @@ fn notebook(hunk: &Hunk<'_>) -> Touch {
         }
     }
     Touch::Comments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_begins_with_another_mark() {
+        for path in ["a.rs", "a.go", "a.ts", "a.c", "a.py", "a.rb", "a.sh", "a.toml", "a.tf", "a.sql"] {
+            let syntax = syntax(path).expect(path);
+            let marks = syntax.line.iter().chain(syntax.block.iter().map(|(open, _)| open));
+            for mark in marks {
+                assert!(mark.starts_with(MARKS), "{path}: {mark}");
+            }
+            assert!(syntax.long_quotes.chars().all(|quote| MARKS.contains(&quote)), "{path}");
+        }
+    }
 }

@@ -166,9 +166,8 @@ pub(super) fn sort(path: &str) -> Sort {
 }
 
 fn prose_or_program(stem: &str, ext: &str, in_docs: bool) -> Sort {
-    let named = PROSE_NAMES.iter().any(|known| {
-        stem == known || stem.strip_prefix(known).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
-    });
+    let mut beginnings = stem.match_indices(['-', '_', '.']).map(|(at, _)| &stem[..at]);
+    let named = PROSE_NAMES.contains(stem) || beginnings.any(|begins| PROSE_NAMES.contains(begins));
     if PROSE_EXT.contains(ext)
         || (named && !is_source(ext) && !["yml", "yaml", "json", "toml"].contains(&ext))
     {

@@ -7,6 +7,7 @@ use super::ChangeKind;
 use super::ask::Ask;
 use super::change::{Nature, conventional};
 use super::paths::{self, Sort};
+use super::phrases::{Phrases, phrases};
 use super::text::{name_words, own_lines};
 use super::words::Words;
 use crate::event::{Change, Event, FileChange};
@@ -41,6 +42,7 @@ static RISKY_WORDS: Words = Words::of(
 );
 
 /// Phrases of the same kind.
+static ALL_RISKY_PHRASES: Phrases = phrases!(&RISKY_PHRASES);
 const RISKY_PHRASES: [&str; 36] = [
     "network policies",
     "constant time",
@@ -523,7 +525,7 @@ fn risky_path(path: &str) -> Option<String> {
 fn risky(text: &str) -> Option<String> {
     let words = name_words(text);
     let joined = words.join(" ");
-    let phrase =
-        RISKY_PHRASES.iter().find(|phrase| joined.contains(**phrase)).map(|phrase| (*phrase).to_owned());
+    let first = ALL_RISKY_PHRASES.places(&joined).map(|(_, number)| number).min();
+    let phrase = first.map(|number| RISKY_PHRASES[number].to_owned());
     phrase.or_else(|| words.into_iter().find(|word| RISKY_WORDS.contains(word)))
 }

@@ -4,6 +4,7 @@
 //! is nobody's request. What is left comes as sentences.
 
 use super::paths;
+use super::phrases::{Phrases, phrases};
 
 /// How much of a text is read, in bytes. Requests are short; what follows is logs.
 const READ_BYTES_MAX: usize = 32 * 1024;
@@ -53,6 +54,8 @@ const STEERING: &[&str] = &[
     "respond with only",
 ];
 
+static STEERING_PHRASES: Phrases = phrases!(STEERING);
+
 /// Things that are written as two words, and mean one.
 const COMPOUNDS: [(&str, &str); 17] = [
     ("release notes", "changelog"),
@@ -74,6 +77,8 @@ const COMPOUNDS: [(&str, &str); 17] = [
     ("cheat sheet", "guide"),
 ];
 
+static COMPOUND_PHRASES: Phrases = phrases!(&COMPOUNDS.map(|(phrase, _)| phrase));
+
 /// Line starts that pretend to another speaker.
 const SPEAKERS: &[&str] =
     &["system:", "assistant:", "developer:", "[system]", "[internal]", "<system", "### system"];
@@ -81,8 +86,10 @@ const SPEAKERS: &[&str] =
 /// The author's own sentences, in lower case.
 pub(super) fn sentences(text: &str) -> Vec<String> {
     let mut own = without_code_spans(&own_lines(text)).to_lowercase();
-    for (phrase, word) in COMPOUNDS {
-        own = replace_words(own, phrase, word);
+    if COMPOUND_PHRASES.any(&own) {
+        for (phrase, word) in COMPOUNDS {
+            own = replace_words(own, phrase, word);
+        }
     }
     let mut found = Vec::new();
     for line in own.lines() {
@@ -110,7 +117,7 @@ fn replace_words(text: String, phrase: &str, word: &str) -> String {
 fn steers(sentence: &str) -> bool {
     // At the start of a word: "mistakes" are no "stakes".
     let starts_word = |at: usize| !sentence[..at].ends_with(char::is_alphanumeric);
-    STEERING.iter().any(|phrase| sentence.match_indices(phrase).any(|(at, _)| starts_word(at)))
+    STEERING_PHRASES.places(sentence).any(|(at, _)| starts_word(at))
 }
 
 /// The text's lines that are neither quoted nor code, hidden comments cut out.
@@ -205,15 +212,17 @@ fn push(sentence: &str, into: &mut Vec<String>) {
 pub(super) fn name_words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();
-    let chars: Vec<char> = name.chars().collect();
-    for (at, c) in chars.iter().enumerate() {
+    let mut chars = name.chars().peekable();
+    let mut before = None;
+    while let Some(c) = chars.next() {
+        let last = before.replace(c);
         if !c.is_alphanumeric() {
             words.push(std::mem::take(&mut word));
             continue;
         }
-        let after_lower = at > 0 && chars[at - 1].is_lowercase();
-        let before_lower = chars.get(at + 1).is_some_and(|next| next.is_lowercase());
-        let ends_acronym = at > 0 && chars[at - 1].is_uppercase() && before_lower;
+        let after_lower = last.is_some_and(char::is_lowercase);
+        let before_lower = chars.peek().is_some_and(|next| next.is_lowercase());
+        let ends_acronym = last.is_some_and(char::is_uppercase) && before_lower;
         if c.is_uppercase() && (after_lower || ends_acronym) {
             words.push(std::mem::take(&mut word));
         }

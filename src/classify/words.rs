@@ -1,18 +1,19 @@
 //! The words that requests are made of.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 /// A set of words, written with spaces between.
 pub(super) struct Words {
     text: &'static str,
-    set: OnceLock<HashSet<&'static str>>,
+    /// By length and then by letters: most comparisons are of two numbers.
+    sorted: OnceLock<Vec<&'static str>>,
 }
 
 impl Words {
     /// The words of `text`.
     pub(super) const fn of(text: &'static str) -> Self {
-        Self { text, set: OnceLock::new() }
+        Self { text, sorted: OnceLock::new() }
     }
 
     /// Each of them.
@@ -22,8 +23,17 @@ impl Words {
 
     /// Whether `word` is one of them.
     pub(super) fn contains(&self, word: &str) -> bool {
-        self.set.get_or_init(|| self.iter().collect()).contains(word)
+        let sorted = self.sorted.get_or_init(|| {
+            let mut words: Vec<_> = self.iter().collect();
+            words.sort_unstable_by(|a, b| by_length(a, b));
+            words
+        });
+        sorted.binary_search_by(|known| by_length(known, word)).is_ok()
     }
+}
+
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// Verbs that ask for a judgement.

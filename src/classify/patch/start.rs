@@ -1,6 +1,7 @@
 //! Where a hunk starts: in code, inside a comment, or inside a text. Each possibility is tried, and the one
 //! wins under which code reads as code and comments read as prose.
 
+use super::super::phrases::{Phrases, phrases};
 use super::super::words::Words;
 use super::{Syntax, Within, strip_line};
 
@@ -121,8 +122,9 @@ fn looks(line: &str) -> Looks {
          public private protected export elif else struct enum impl typedef #include #define #if #ifdef #endif",
     );
     static HEADS: Words = Words::of("if for while with try except match switch async case when unless");
-    const MARKS: [&str; 14] =
-        [" = ", ":=", "==", "!=", "->", "=>", "&&", "||", "();", "self.", "){", ") {", "+=", "::new"];
+    static MARKS: Phrases = phrases!(&[
+        " = ", ":=", "==", "!=", "->", "=>", "&&", "||", "();", "self.", "){", ") {", "+=", "::new"
+    ]);
     let line = line.trim();
     if line.is_empty() {
         return Looks::Either;
@@ -135,7 +137,7 @@ fn looks(line: &str) -> Looks {
         || head
         || from_import
         || first.starts_with('@') && words.len() == 1
-        || MARKS.iter().any(|mark| line.contains(mark))
+        || MARKS.any(line)
     {
         return Looks::Code;
     }
