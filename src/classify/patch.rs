@@ -278,15 +278,12 @@ fn strip_line(
         let Some(c) = rest.chars().next() else { break };
         code.push(c);
         rest = &rest[c.len_utf8()..];
-        if let Some(close) = string_opened(c, rest, syntax) {
-            match find_unescaped(rest, close) {
-                Some(at) => {
-                    code.push_str(&rest[..at + close.len()]);
-                    rest = &rest[at + close.len()..];
-                }
-                None if syntax.long_quotes.contains(c) => within = Within::Text(close),
-                None => {}
-            }
+        let Some(close) = string_opened(c, rest, syntax) else { continue };
+        if let Some(at) = find_unescaped(rest, close) {
+            code.push_str(&rest[..at + close.len()]);
+            rest = &rest[at + close.len()..];
+        } else if syntax.long_quotes.contains(c) {
+            within = Within::Text(close);
         }
     }
     within
