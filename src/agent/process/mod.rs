@@ -39,6 +39,9 @@ const AFTERMATH: Duration = Duration::from_millis(100);
 const KILL_WAIT: Duration = Duration::from_secs(3);
 /// Quick blows in one round.
 const STRIKES: usize = 100;
+/// How many rounds in a row must find nothing: what forks and exits all the time may be between two lists of
+/// processes once, or twice.
+const QUIET_ROUNDS: usize = 4;
 /// How long the rest of the output may need once every process is gone.
 const OUTPUT_WAIT: Duration = Duration::from_secs(2);
 
@@ -276,16 +279,18 @@ impl Running {
         }
         self.tree.forget_seen();
         self.tree.signal(Signal::TERM);
-        if !self.gone_within(patience.terminate.min(Duration::from_millis(500))).await {
-            self.kill().await;
-        }
+        self.gone_within(patience.terminate.min(Duration::from_millis(500))).await;
+        // In any case: one look that finds nothing proves nothing of what forks and exits all the time.
+        self.kill().await;
         self.tree.seen_beside_main()
     }
 
     /// Kills everything until nothing is left: what was forked meanwhile is found by the next look.
     async fn kill(&mut self) {
         let until = Instant::now() + KILL_WAIT;
-        while kill_round(&mut self.tree) > 0 && Instant::now() < until {
+        let mut quiet = 0;
+        while quiet < QUIET_ROUNDS && Instant::now() < until {
+            quiet = if kill_round(&mut self.tree) == 0 { quiet + 1 } else { 0 };
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -312,8 +317,10 @@ impl Drop for Running {
         }
         // Nothing can be awaited here. Killed processes need no time to stop forking, so a few looks
         // are enough; the bound is for those that may not be killed.
+        let mut quiet = 0;
         for _ in 0..50 {
-            if kill_round(&mut self.tree) == 0 {
+            quiet = if kill_round(&mut self.tree) == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_ROUNDS {
                 break;
             }
             std::thread::yield_now();

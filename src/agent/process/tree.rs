@@ -230,6 +230,13 @@ fn snapshot() -> io::Result<Vec<Process>> {
             all.push(process);
         }
     }
+    // A parent that went while they were listed has left its children to somebody who may be us.
+    let listed: HashSet<i32> = all.iter().map(|process| process.pid).collect();
+    for process in all.iter_mut().filter(|process| !listed.contains(&process.parent)) {
+        if let Some(now) = read_process(process.pid) {
+            *process = now;
+        }
+    }
     Ok(all)
 }
 
