@@ -262,7 +262,7 @@ fn reconcile(ledger: &Path, double: &Double, words: &[&str]) -> Run {
 
 fn reconcile_with(ledger: &Path, doubles: &[&Double], words: &[&str]) -> Run {
     let mut tollgate = Tollgate::new();
-    tollgate.args(["reconcile"]);
+    tollgate.args(["reconcile", "--first-party"]);
     for double in doubles {
         let variable =
             if double.vendor == Vendor::Anthropic { "ANTHROPIC_ADMIN_KEY" } else { "OPENAI_ADMIN_KEY" };
@@ -419,6 +419,38 @@ fn a_hold_is_lowered_only_when_all_bills_that_it_can_be_on_were_read() {
         ]
     );
     assert_eq!(charged(folder.path(), "b"), usd("0.62"));
+}
+
+#[test]
+fn nothing_is_lowered_where_a_cloud_may_have_been_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(
+        folder.path(),
+        &[
+            ("2025-11-20T10:00:00Z", "a", "claude-sonnet-5-5", Some("0.5")),
+            ("2025-11-20T11:00:00Z", "b", "claude-sonnet-5-5", None),
+        ],
+    );
+    let double = Double::start(Vendor::Anthropic, 31);
+    double.bill("2025-11-20", "claude-sonnet-5-5", "w1", "60");
+    let mut tollgate = Tollgate::new();
+    tollgate.env("ANTHROPIC_ADMIN_KEY", KEY).args([
+        "reconcile",
+        "--upstream",
+        &double.upstream(),
+        "--ledger",
+    ]);
+    tollgate.args([folder.path().as_os_str()]);
+    let run = tollgate.args(["--since", "2025-11-20", "--until", "2025-11-20", "--record"]).run();
+    assert_eq!(
+        judged(&run),
+        [
+            "not corrected: b, charged $2.00: it may have gone through a cloud or a reseller, whose bills are not read; \
+             `--first-party` says that nothing did",
+            "recorded 1 days, corrected 0 holds",
+        ]
+    );
+    assert_eq!(charged(folder.path(), "b"), usd("2"));
 }
 
 #[test]

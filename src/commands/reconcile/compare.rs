@@ -1,7 +1,7 @@
 //! What the ledger has for each day, against the bill; and what of the unproven can be corrected. Pure.
 //!
 //! A bill is a whole organization's, so it is a ceiling of what runs on the ledger can have spent, never
-//! their spend. That is enough to correct a hold that was charged in full because its run died: it cannot
+//! their spend: as long as nothing went through a cloud or a reseller, which the ledger does not tell. That is enough to correct a hold that was charged in full because its run died: it cannot
 //! have cost more than the bill of its days, less what is proven of them.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -52,9 +52,12 @@ pub struct Args {
     /// The bill of one workspace (Anthropic) or project (OpenAI) only
     #[arg(long, value_name = "ID", requires = "provider")]
     pub workspace: Option<String>,
-    /// Put the days on record, and correct holds that were charged without evidence
+    /// Put the days on record, and with --first-party correct holds that were charged without evidence
     #[arg(long)]
     pub record: bool,
+    /// Nothing on this ledger went through a cloud or a reseller, whose bills are not read
+    #[arg(long)]
+    pub first_party: bool,
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -138,6 +141,19 @@ struct Found {
     kept: Vec<Kept>,
 }
 
+impl Found {
+    /// Leaves everything as it is: the ledger says which model served, and not whom it was bought from.
+    fn keep(&mut self) {
+        self.kept.extend(self.corrections.drain(..).map(|Correction { hold, charged, .. }| Kept {
+            hold,
+            charged: charged.usd,
+            why: "it may have gone through a cloud or a reseller, whose bills are not read; `--first-party` says \
+                  that nothing did"
+                .to_owned(),
+        }));
+    }
+}
+
 /// What was put on record.
 #[derive(Clone, Copy)]
 struct Recorded {
@@ -167,6 +183,9 @@ pub async fn run(args: Args, shell: &mut Shell) -> anyhow::Result<u8> {
     // All bills first: what a hold can have cost may need more than one of them.
     let bills = read_bills(&args, shell, span).await?;
     let mut all = compare(&store, &bills, span)?;
+    if !args.first_party {
+        all.iter_mut().for_each(Found::keep);
+    }
     let recorded = if args.record { Some(record(&store, &bills, span, &mut all)?) } else { None };
     match args.format {
         Format::Table => print_tables(&all, recorded, &mut shell.out)?,

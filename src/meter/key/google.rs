@@ -139,7 +139,14 @@ impl Source {
     pub(super) fn secrets(&self) -> Vec<String> {
         match &self.0.kind {
             Kind::Given(token) => vec![token.text()],
-            Kind::File(Credentials::ServiceAccount { key, .. }) => vec![key.text()],
+            // Line by line as well: in the file they stand between `\n`, and any of them is enough to go by.
+            Kind::File(Credentials::ServiceAccount { key, .. }) => {
+                let text = key.text();
+                let lines = text.lines().map(str::trim).filter(|line| line.len() >= KEY_LINE_MIN);
+                let lines: Vec<String> =
+                    lines.filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+                std::iter::once(text.clone()).chain(lines).collect()
+            }
             Kind::File(Credentials::Person { client_secret, refresh_token, .. }) => {
                 vec![client_secret.text(), refresh_token.text()]
             }
@@ -150,6 +157,9 @@ impl Source {
         }
     }
 }
+
+/// The shortest line of a private key that is looked for by itself.
+const KEY_LINE_MIN: usize = 16;
 
 /// A file's text, within its limit.
 fn read(path: &Path) -> Result<String, String> {

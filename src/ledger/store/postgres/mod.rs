@@ -221,8 +221,9 @@ impl PostgresStore {
 
     /// The answer to a request whose key is taken: by this very request, or by another.
     fn own(&self, request: &Request) -> Result<Answer, StoreError> {
-        let hold = self.hold(&request.hold)?.ok_or_else(|| self.strange("a hold without events"))?;
+        // First, so that what is read then is read where it will stay: another server may be asked by now.
         self.asker.settle_down()?;
+        let hold = self.hold(&request.hold)?.ok_or_else(|| self.strange("a hold without events"))?;
         match hold.phase {
             Phase::Held => Ok(decide::repeat(&hold, request)?.answer),
             phase => Err(Refusal::Closed { hold: hold.id, phase }.into()),
