@@ -11,6 +11,8 @@ const later = [
   // Runners that came later.
   /label "(ubuntu-24\.04(-arm)?|macos-15)" is unknown/,
   /unknown permission scope "attestations"/,
+  // Variables of the repository and its owner, 2023.
+  /^undefined variable "vars"/,
   // `concurrency.queue`, 2026.
   /unexpected key "queue" for "concurrency" section/,
 ];
