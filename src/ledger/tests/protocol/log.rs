@@ -12,7 +12,7 @@ use super::super::invariants::{Broken, Fold};
 use super::super::{always, id, limit, time};
 use crate::id::HoldId;
 use crate::ledger::commit::{self, Head};
-use crate::ledger::decide::{self, Draft, Refusal};
+use crate::ledger::decide::{self, Decision, Draft, Refusal};
 use crate::ledger::event;
 use crate::ledger::hold::Hold;
 use crate::ledger::{About, Answer, Balance, Enforce, Limit, Request, Spend};
@@ -50,9 +50,11 @@ impl Node {
 /// A wish, small enough to be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wish {
-    /// A piece of a run's hold, under the key of an attempt.
-    Reserve { run: u8, piece: u8, attempt: u8, claim: u8 },
-    /// All pieces of a run's hold under the key of an attempt are settled at this spend.
+    /// A run's hold, or the first part of it, under the key of an attempt.
+    Reserve { run: u8, attempt: u8, claim: u8 },
+    /// That hold, grown to so much.
+    Extend { run: u8, attempt: u8, claim: u8, to: u8 },
+    /// That hold is settled at this spend.
     Settle { run: u8, attempt: u8, spent: u8 },
     /// Whoever wants to charges what is over.
     Sweep(Expiry),
@@ -66,14 +68,16 @@ pub(super) enum Expiry {
     Releases,
     /// Seeded fault: so much was on record when it was swept.
     ChargesSoFar(u8),
+    /// Seeded fault: what it was before it grew.
+    ChargesFirst,
 }
 
 /// What a wish comes to on a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Outcome {
-    /// The log is to become this one; with what was granted.
+    /// The log is to become this one; with what is granted then, nothing where nothing is asked for.
     Next { log: Log, granted: u8 },
-    /// It is so already; with what was granted.
+    /// It is so already; with what is granted.
     Already { granted: u8 },
     /// No.
     Refused,
@@ -84,19 +88,23 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Logs {
     budget: Limit,
-    piece: u8,
+    first: u8,
     nodes: RwLock<Vec<Arc<Node>>>,
     known: Mutex<HashMap<(Log, Wish, u8), Outcome>>,
     /// By its newest lines, which name the ones before.
     made: Mutex<HashMap<Vec<u8>, Log>>,
 }
 
-pub(super) fn key(run: u8, piece: u8, attempt: u8) -> HoldId {
-    id(&format!("run-{run}.{piece}{}", "'".repeat(usize::from(attempt))))
+pub(super) fn key(run: u8, attempt: u8) -> HoldId {
+    id(&format!("run-{run}{}", "'".repeat(usize::from(attempt))))
+}
+
+fn claim_of(process: u8) -> String {
+    format!("process {process}")
 }
 
 impl Logs {
-    pub(super) fn new(budget: u8, piece: u8) -> Self {
+    pub(super) fn new(budget: u8, first: u8) -> Self {
         let budget = Limit { usd: dollars(budget), ..limit("repo", always(), "0", Enforce::Hard) };
         let empty = Node {
             head: Head::default(),
@@ -106,7 +114,7 @@ impl Logs {
             broken: None,
         };
         let nodes = RwLock::new(vec![Arc::new(empty)]);
-        Self { budget, piece, nodes, known: Mutex::default(), made: Mutex::default() }
+        Self { budget, first, nodes, known: Mutex::default(), made: Mutex::default() }
     }
 
     pub(super) fn node(&self, log: Log) -> Arc<Node> {
@@ -123,10 +131,9 @@ impl Logs {
             return *outcome;
         }
         let outcome = match wish {
-            Wish::Reserve { run, piece, attempt, claim } => {
-                self.reserve(log, key(run, piece, attempt), claim, tick)
-            }
-            Wish::Settle { run, attempt, spent } => self.settle(log, run, attempt, spent, tick),
+            Wish::Reserve { run, attempt, claim } => self.reserve(log, key(run, attempt), claim, tick),
+            Wish::Extend { run, attempt, claim, to } => self.extend(log, &key(run, attempt), claim, to, tick),
+            Wish::Settle { run, attempt, spent } => self.settle(log, &key(run, attempt), spent, tick),
             Wish::Sweep(expiry) => self.sweep(log, expiry, tick),
         };
         self.known.lock().expect("no panic").insert((log, wish, tick), outcome);
@@ -137,8 +144,8 @@ impl Logs {
         let node = self.node(log);
         let request = Request {
             hold,
-            claim: format!("process {claim}"),
-            want: dollars(self.piece),
+            claim: claim_of(claim),
+            want: dollars(self.first),
             least: dollars(1),
             limits: vec![self.budget.clone()],
             purses: vec![self.budget.purse.clone()],
@@ -149,45 +156,49 @@ impl Logs {
         // Whoever asks again repeats what it asked first.
         let expires = node.head.book.live_hold(&request.hold).map(|hold| hold.terms.expires);
         let request = Request { expires: expires.unwrap_or(request.expires), ..request };
-        let balance = node.head.book.balance(&self.budget).expect("the only account is followed");
         let at = node.head.book.next_time(instant(tick));
-        let balances: Vec<Balance> = vec![balance];
-        match decide::reserve(&node.head.book, &request, &balances, at) {
-            Ok(decision) => match (decision.answer, decision.draft) {
-                (Answer::Granted { cap, .. }, draft) => {
-                    let granted = u8::try_from(cap.pico() / dollars(1).pico()).expect("few");
-                    match draft.map(|draft| self.push(log, vec![draft], tick)) {
-                        Some(Some(next)) => Outcome::Next { log: next, granted },
-                        Some(None) => Outcome::Refused,
-                        None => Outcome::Already { granted },
-                    }
+        let decision = decide::reserve(&node.head.book, &request, &self.balances(&node), at);
+        self.granted(log, decision, request.least, tick)
+    }
+
+    fn extend(&self, log: Log, id: &HoldId, claim: u8, to: u8, tick: u8) -> Outcome {
+        let node = self.node(log);
+        let Some(hold) = node.hold(id) else { return Outcome::Refused };
+        let decision = decide::extend(hold, &claim_of(claim), dollars(to), &self.balances(&node));
+        self.granted(log, decision, dollars(1), tick)
+    }
+
+    fn balances(&self, node: &Node) -> Vec<Balance> {
+        vec![node.head.book.balance(&self.budget).expect("the only account is followed")]
+    }
+
+    fn granted(&self, log: Log, decided: Result<Decision, Refusal>, least: Usd, tick: u8) -> Outcome {
+        match decided {
+            Ok(Decision { answer: Answer::Granted { cap, .. }, draft }) => {
+                let granted = u8::try_from(cap.pico() / dollars(1).pico()).expect("few");
+                match draft.map(|draft| self.push(log, vec![draft], tick)) {
+                    Some(Some(next)) => Outcome::Next { log: next, granted },
+                    Some(None) => Outcome::Refused,
+                    None => Outcome::Already { granted },
                 }
-                (Answer::Refused { by }, _) => {
-                    assert!(node.fold.denies(&by.limit, request.least), "I10: a refusal has its reason");
-                    Outcome::Refused
-                }
-            },
+            }
+            Ok(Decision { answer: Answer::Refused { by }, .. }) => {
+                let reason = self.node(log).fold.denies(&by.limit, least);
+                assert!(reason, "I10: a refusal has its reason");
+                Outcome::Refused
+            }
             Err(Refusal::Closed { .. }) => Outcome::Closed,
             Err(_) => Outcome::Refused,
         }
     }
 
-    /// Every piece that the log has takes its cap's worth, and the last one the rest.
-    fn settle(&self, log: Log, run: u8, attempt: u8, spent: u8, tick: u8) -> Outcome {
+    fn settle(&self, log: Log, id: &HoldId, spent: u8, tick: u8) -> Outcome {
         let node = self.node(log);
-        let pieces: Vec<&Hold> = (0..2).filter_map(|piece| node.hold(&key(run, piece, attempt))).collect();
-        let mut rest = dollars(spent);
-        let mut drafts = Vec::new();
-        for (number, hold) in pieces.iter().enumerate() {
-            let last = number + 1 == pieces.len();
-            let usd = if last { rest } else { rest.min(hold.terms.cap) };
-            rest -= usd;
-            match decide::settle(hold, &Spend { usd, ..Spend::default() }) {
-                Ok(draft) => drafts.extend(draft),
-                Err(_) => return Outcome::Refused,
-            }
+        let Some(hold) = node.hold(id) else { return Outcome::Already { granted: 0 } };
+        match decide::settle(hold, &Spend { usd: dollars(spent), ..Spend::default() }) {
+            Ok(draft) => self.outcome(log, draft.into_iter().collect(), tick),
+            Err(_) => Outcome::Refused,
         }
-        self.outcome(log, drafts, tick)
     }
 
     fn sweep(&self, log: Log, expiry: Expiry, tick: u8) -> Outcome {
@@ -195,12 +206,12 @@ impl Logs {
         let mut drafts = decide::sweep(&node.head.book, instant(tick)).expect("live holds can expire");
         for draft in &mut drafts {
             let hold = node.hold(&draft.hold).expect("a live hold");
+            let charged = |usd| decide::expire(hold, Some(&Spend { usd, ..Spend::default() }));
             let changed = match expiry {
                 Expiry::Charges => continue,
                 Expiry::Releases => decide::void(hold, "it is over"),
-                Expiry::ChargesSoFar(spent) => {
-                    decide::expire(hold, Some(&Spend { usd: dollars(spent), ..Spend::default() }))
-                }
+                Expiry::ChargesSoFar(spent) => charged(dollars(spent)),
+                Expiry::ChargesFirst => charged(hold.terms.want),
             };
             *draft = changed.expect("a live hold").expect("an event");
         }
