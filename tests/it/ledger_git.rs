@@ -61,6 +61,17 @@ fn patiently<T>(mut ask: impl FnMut() -> Result<T, StoreError>) -> T {
 
 /// Not a test: what the processes do that the tests start.
 #[test]
+fn the_doctor_leaves_a_branch_to_git() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&bare(folder.path(), "r.git"));
+    let expected = "the doctor mends ledgers in files, and the tables of one in a database; a branch has its own \
+                    history\n\nhint: `tollgate ledger verify` names the damage, and `git log` the commit before it: \
+                    set the branch back to that";
+    assert_eq!(store.examine().expect_err("a branch").to_string(), expected);
+    assert_eq!(store.mend("kim").expect_err("a branch").to_string(), expected);
+}
+
+#[test]
 fn worker() {
     let Ok(work) = std::env::var(WORK) else { return };
     let [url, token, name, runs] = work.split('|').collect::<Vec<_>>()[..] else { panic!("four parts") };

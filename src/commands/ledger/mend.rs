@@ -11,7 +11,7 @@ use crate::money::Usd;
 /// How `tollgate ledger doctor` works.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DoctorArgs {
-    /// Drop what cannot be kept; the damaged files stay beside, and the repair is recorded
+    /// Mend it, on record: keep the lines that are in order, with the damaged files beside, or make tables again
     #[arg(long)]
     pub yes: bool,
     /// On whose word: it is recorded [default: whoever runs the command]

@@ -103,8 +103,9 @@ pub enum StoreError {
     Missing(PathBuf),
     /// The doctor does not know this kind of ledger.
     #[error(
-        "the doctor mends ledgers in files; a branch has its own history\n\nhint: `tollgate ledger verify` names \
-         the damage, and `git log` the commit before it: set the branch back to that"
+        "the doctor mends ledgers in files, and the tables of one in a database; a branch has its own history\n\n\
+         hint: `tollgate ledger verify` names the damage, and `git log` the commit before it: set the branch back \
+         to that"
     )]
     NotMendable,
     /// A git ledger cannot be used.
