@@ -97,6 +97,22 @@ pub enum Refusal {
         /// What it was to become.
         wanted: &'static str,
     },
+    /// What was to be corrected has changed since it was looked at.
+    #[error(
+        "hold `{hold}` is {} at ${now}, and was to be corrected as one that nobody settled, at ${seen}\n\nhint: it has \
+         changed meanwhile; `tollgate ledger export` shows by what",
+        phase.as_str()
+    )]
+    Changed {
+        /// The hold.
+        hold: HoldId,
+        /// Where it stands.
+        phase: Phase,
+        /// What it is charged.
+        now: Usd,
+        /// What it was charged when it was looked at.
+        seen: Usd,
+    },
     /// A second settlement says something else.
     #[error(
         "hold `{hold}` is settled at ${recorded}, and cannot be settled again at ${wanted}\n\nhint: `adjust` corrects a closed hold"
@@ -424,6 +440,22 @@ pub fn adjust(hold: &Hold, spend: &Spend, evidence: &str) -> Result<Option<Draft
         of: hold.origin(),
     });
     Ok(Some(Draft { hold: hold.id.clone(), kind }))
+}
+
+/// As [`adjust`], for a hold that nobody settled, and as long as it is charged what it was `seen` to be and nobody
+/// has corrected that: a run may settle late, or a person correct it, while the evidence is read.
+///
+/// # Errors
+/// When the hold has changed.
+pub fn correct(hold: &Hold, seen: &Spend, spend: &Spend, evidence: &str) -> Result<Option<Draft>, Refusal> {
+    let same = hold.phase == Phase::Expired && !hold.adjusted && hold.spend == *seen;
+    if same || (hold.phase != Phase::Held && hold.spend == *spend) {
+        return adjust(hold, spend, evidence);
+    }
+    check_spend(spend)?;
+    check_reason(evidence)?;
+    let (now, seen) = (hold.spend.usd, seen.usd);
+    Err(Refusal::Changed { hold: hold.id.clone(), phase: hold.phase, now, seen })
 }
 
 pub(super) fn check_spend(spend: &Spend) -> Result<(), Refusal> {

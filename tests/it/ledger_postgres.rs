@@ -114,6 +114,7 @@ fn rewrites_nothing(server: &Server) {
         "SELECT tollgate.close('', 'a', 'adjust', '', '{\"usd\":\"0\",\"estimated\":\"0\"}', '', false)",
         "SELECT tollgate.adjust('', 'a', '{\"usd\":\"0\",\"estimated\":\"0\"}', 'x')",
         "CREATE OR REPLACE FUNCTION tollgate.clock() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'",
+        "SELECT tollgate.correct('', 'a', '', '{\"usd\":\"0\",\"estimated\":\"0\"}', 'x')",
         "SELECT tollgate.note('', 'x', 'bill', '{}', false)",
         "DROP SCHEMA tollgate CASCADE",
         "CREATE TABLE tollgate.own (x int)",

@@ -350,6 +350,22 @@ impl Store {
         self.close(id, ours, |postgres| postgres.adjust(id, spend, evidence))
     }
 
+    /// As [`Store::adjust`], for a hold that nobody settled, and only as long as it is charged what it was `seen` to
+    /// be and nobody has corrected that.
+    ///
+    /// # Errors
+    /// When the ledger cannot be used, there is no such hold, or it has changed.
+    pub fn correct(
+        &self,
+        id: &HoldId,
+        seen: &Spend,
+        spend: &Spend,
+        evidence: &str,
+    ) -> Result<Settlement, StoreError> {
+        let ours = |hold: &Hold| decide::correct(hold, seen, spend, evidence);
+        self.close(id, ours, |postgres| postgres.correct(id, seen, spend, evidence))
+    }
+
     /// Puts something on record that is of no hold, once; `key` says what it is about.
     ///
     /// # Errors

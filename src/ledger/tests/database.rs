@@ -90,6 +90,7 @@ enum What {
     Void { run: prop::sample::Index },
     Expire { run: prop::sample::Index, evidence: Option<u32> },
     Adjust { run: prop::sample::Index, spent: u32, bound: bool },
+    Correct { run: prop::sample::Index, spent: u32, stale: bool },
     Refuse { want: u32 },
     Note { billed: u32 },
     Sweep,
@@ -107,6 +108,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => run().prop_map(|run| What::Void { run }),
         1 => (run(), prop::option::of(0..30_u32)).prop_map(|(run, evidence)| What::Expire { run, evidence }),
         2 => (run(), 0..45_u32, any::<bool>()).prop_map(|(run, spent, bound)| What::Adjust { run, spent, bound }),
+        2 => (run(), 0..45_u32, prop::bool::weighted(0.3)).prop_map(|(run, spent, stale)| What::Correct { run, spent, stale }),
         1 => (1..40_u32).prop_map(|billed| What::Note { billed }),
         1 => (1..40_u32).prop_map(|want| What::Refuse { want }),
         1 => Just(What::Sweep),
@@ -209,6 +211,21 @@ impl Pair {
         }
     }
 
+    /// As who has looked at the hold just now, or has not.
+    fn correct(&self, id: &HoldId, spent: u32, stale: bool) {
+        let now = self.files.hold(id).expect("read").map(|hold| hold.spend).unwrap_or_default();
+        let seen = if stale { exactly(spent + 1) } else { now };
+        self.both(|store| store.correct(id, &seen, &exactly(spent), "a bill"));
+    }
+
+    fn note(&self, billed: u32) {
+        let day = "2026-11-29".to_owned();
+        let (provider, models) = ("a \"provider\"".to_owned(), Vec::new());
+        let (billed, ledger, unproven) = (cents(billed), cents(7), Usd::ZERO);
+        let bill = Bill { provider, day, billed, ledger, unproven, models };
+        self.both(|store| store.note(&id("bill/\"a\"/2026-11-29"), Note::Bill(bill.clone())));
+    }
+
     fn take(&mut self, wish: &Wish) {
         self.hands.advance(wish.after);
         let run = |index: &prop::sample::Index| match self.asked.len() {
@@ -255,13 +272,8 @@ impl Pair {
                 }
                 self.both(|store| store.adjust(&id, &spend, "an invoice"));
             }
-            What::Note { billed } => {
-                let day = "2026-11-29".to_owned();
-                let (provider, models) = ("a \"provider\"".to_owned(), Vec::new());
-                let (billed, ledger, unproven) = (cents(*billed), cents(7), Usd::ZERO);
-                let bill = Bill { provider, day, billed, ledger, unproven, models };
-                self.both(|store| store.note(&id("bill/\"a\"/2026-11-29"), Note::Bill(bill.clone())));
-            }
+            What::Correct { run: index, spent, stale } => self.correct(&run(index), *spent, *stale),
+            What::Note { billed } => self.note(*billed),
             What::Refuse { want } => {
                 let limits = [self.limit((0, 100, 0))];
                 let mut request = request("refused", "1", &limits, self.hands.now());

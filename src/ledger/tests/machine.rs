@@ -64,15 +64,43 @@ impl Kind for Branch {
 /// One step of a history.
 #[derive(Clone, Debug)]
 enum Step {
-    Reserve { pr: u8, want: u32, again: bool },
-    Settle { run: usize, spent: u32 },
-    Void { run: usize },
-    Expire { run: usize, evidence: Option<u32> },
-    Adjust { run: usize, spent: u32, bound: bool },
-    Extend { run: usize, to: u32, other: bool, again: bool },
+    Reserve {
+        pr: u8,
+        want: u32,
+        again: bool,
+    },
+    Settle {
+        run: usize,
+        spent: u32,
+    },
+    Void {
+        run: usize,
+    },
+    Expire {
+        run: usize,
+        evidence: Option<u32>,
+    },
+    Adjust {
+        run: usize,
+        spent: u32,
+        bound: bool,
+    },
+    /// As it is found by who has seen the whole hold charged, whenever that was.
+    Correct {
+        run: usize,
+        spent: u32,
+    },
+    Extend {
+        run: usize,
+        to: u32,
+        other: bool,
+        again: bool,
+    },
     Note,
     Sweep,
-    Wait { seconds: i64 },
+    Wait {
+        seconds: i64,
+    },
     LoseHead,
 }
 
@@ -259,6 +287,13 @@ impl Run {
         self.expired
     }
 
+    /// Only what nobody has settled or corrected, or what is there already.
+    fn correct(&mut self, spent: u32) -> bool {
+        let there = self.charged == Some(spent) && self.estimated == spent;
+        let whole = self.charged == Some(self.cap) && self.estimated == self.cap;
+        (there || (self.expired && !self.adjusted && whole)) && self.adjust(spent, spent)
+    }
+
     fn adjust(&mut self, spent: u32, estimated: u32) -> bool {
         let Some(charged) = self.charged else { return false };
         self.adjusted |= (charged, self.estimated) != (spent, estimated);
@@ -294,6 +329,7 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
             1 => run().prop_map(|run| Step::Void { run }),
             1 => (run(), prop::option::of(0..30_u32)).prop_map(|(run, evidence)| Step::Expire { run, evidence }),
             2 => (run(), 0..45_u32, any::<bool>()).prop_map(|(run, spent, bound)| Step::Adjust { run, spent, bound }),
+            2 => (run(), 0..45_u32).prop_map(|(run, spent)| Step::Correct { run, spent }),
             3 => (run(), 1..80_u32, prop::bool::weighted(0.1), any::<bool>())
                 .prop_map(|(run, to, other, again)| Step::Extend { run, to, other, again }),
             1 => Just(Step::Note),
@@ -319,6 +355,9 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
                 let estimated = if *bound { *spent } else { 0 };
                 state.expected = Expected::Done(state.runs[*run].adjust(*spent, estimated));
             }
+            Step::Correct { run, spent } => {
+                state.expected = Expected::Done(state.runs[*run].correct(*spent));
+            }
             Step::Extend { run, to, other, .. } => state.extend(*run, *to, *other),
             Step::Note => state.notes += 1,
             Step::LoseHead => {}
@@ -332,6 +371,7 @@ impl<K: Kind> ReferenceStateMachine for Reference<K> {
             | Step::Void { run }
             | Step::Expire { run, .. }
             | Step::Adjust { run, .. }
+            | Step::Correct { run, .. }
             | Step::Extend { run, .. } => *run < state.runs.len(),
             Step::Reserve { .. } | Step::Note | Step::Sweep | Step::Wait { .. } | Step::LoseHead => true,
         }
@@ -444,6 +484,10 @@ impl<K: Kind> StateMachineTest for Machine<K> {
             }
             Step::Adjust { run, spent, bound: false } => {
                 done(store.adjust(&name(run), &exactly(spent), "an invoice"))
+            }
+            Step::Correct { run, spent } => {
+                let seen = at_most(reference.runs[run].cap);
+                done(store.correct(&name(run), &seen, &at_most(spent), "a bill"))
             }
         };
         assert_eq!(happened, reference.expected);

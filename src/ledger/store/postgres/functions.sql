@@ -364,8 +364,10 @@ $$;
 
 -- Closes a hold as `p_kind` says, or says where it stands. A close that is there already is answered
 -- as it was. Late spend of a hold that was expired or voided is a correction, unless a person has made one.
+-- With `p_seen`, a correction is of what nobody settled or corrected, and is charged just that.
 CREATE FUNCTION tollgate.close(
-    p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_fields text, p_over boolean
+    p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_fields text, p_over boolean,
+    p_seen text DEFAULT NULL
 ) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     v_now numeric := CASE WHEN p_spend IS NOT NULL THEN tollgate.spent(p_spend) END;
@@ -401,7 +403,9 @@ BEGIN
     ) THEN
         RETURN tollgate.settlement(p_ledger, p_hold);
     END IF;
-    IF v_phase <> 'held' AND p_kind = 'adjust' THEN
+    IF v_phase <> 'held' AND p_kind = 'adjust'
+        AND (p_seen IS NULL OR (v_phase = 'expired' AND NOT v_adjusted AND v_spend = p_seen))
+    THEN
         RETURN tollgate.step(p_ledger, p_hold, 'adjust', v_phase, p_spend, v_now, p_fields);
     END IF;
     IF p_kind = 'settle' AND v_phase IN ('expired', 'voided') THEN
@@ -454,6 +458,15 @@ CREATE FUNCTION tollgate.adjust(p_ledger text, p_hold text, p_spend text, p_evid
 LANGUAGE sql VOLATILE @secure@ AS $$
     SELECT tollgate.close(
         p_ledger, p_hold, 'adjust', '', p_spend, ',"evidence":' || tollgate.reason(p_evidence), false
+    )
+$$;
+
+CREATE FUNCTION tollgate.correct(
+    p_ledger text, p_hold text, p_seen text, p_spend text, p_evidence text
+) RETURNS text LANGUAGE sql VOLATILE @secure@ AS $$
+    SELECT tollgate.close(
+        p_ledger, p_hold, 'adjust', '', p_spend, ',"evidence":' || tollgate.reason(p_evidence), false,
+        coalesce(p_seen, '')
     )
 $$;
 

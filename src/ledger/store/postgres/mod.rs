@@ -300,6 +300,21 @@ impl PostgresStore {
         self.close(id, sql, &values, |hold| decide::adjust(hold, spend, evidence))
     }
 
+    pub(super) fn correct(
+        &self,
+        id: &HoldId,
+        seen: &Spend,
+        spend: &Spend,
+        evidence: &str,
+    ) -> Result<Settlement, StoreError> {
+        decide::check_spend(spend)?;
+        decide::check_reason(evidence)?;
+        let [seen_json, spend_json] = [json(seen)?, json(spend)?].map(Value::from);
+        let values = [self.ledger().into(), plain(id.as_str())?, seen_json, spend_json, plain(evidence)?];
+        let sql = "SELECT tollgate.correct($1, $2, $3, $4, $5)";
+        self.close(id, sql, &values, |hold| decide::correct(hold, seen, spend, evidence))
+    }
+
     /// Closes a hold; where the server says that it cannot be, `decide` says why.
     fn close(
         &self,
