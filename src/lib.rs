@@ -7,6 +7,7 @@ pub mod budget;
 pub mod classify;
 pub mod cli;
 pub mod commands;
+pub mod credentials;
 pub mod event;
 pub mod exit;
 pub mod gate;

@@ -9,6 +9,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::credentials;
+
 /// Environment variables by name.
 pub type Vars = BTreeMap<OsString, OsString>;
 
@@ -50,19 +52,9 @@ const ALLOWED: &[&str] = &[
     "GITHUB_WORKSPACE",
 ];
 
-/// Names that no budget file lets through: keys, tokens, and the files that steer later steps.
+/// Names that no budget file lets through, besides those of credentials: GitHub's tokens, and the files that steer
+/// later steps.
 const FORBIDDEN: &[&str] = &[
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_CUSTOM_HEADERS",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AZURE_OPENAI_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "GEMINI_API_KEY",
     "GH_ENTERPRISE_TOKEN",
     "GH_TOKEN",
     "GITHUB_ENV",
@@ -71,11 +63,6 @@ const FORBIDDEN: &[&str] = &[
     "GITHUB_STATE",
     "GITHUB_STEP_SUMMARY",
     "GITHUB_TOKEN",
-    "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
-    "GOOGLE_API_KEY",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "GOOGLE_GHA_CREDS_PATH",
-    "OPENAI_API_KEY",
 ];
 /// Beginnings of names that no budget file lets through.
 const FORBIDDEN_PREFIXES: &[&str] = &["ACTIONS_", "INPUT_", "STATE_", "TOLLGATE_"];
@@ -167,7 +154,8 @@ fn is_allowed(name: &str) -> bool {
 fn is_forbidden(name: &OsStr) -> bool {
     // A name that is no text is nobody's, so it is not let through either.
     name.to_str().is_none_or(|name| {
-        FORBIDDEN.contains(&name) || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        let listed = FORBIDDEN.contains(&name) || credentials::are_in(name);
+        listed || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     })
 }
 
@@ -376,6 +364,9 @@ mod tests {
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", true, false, true),
             ("ACTIONS_RUNTIME_TOKEN", true, false, true),
             ("OPENAI_API_KEY", true, false, true),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", true, false, true),
+            ("AZURE_CLIENT_SECRET", true, false, true),
+            ("AWS_REGION", true, true, false),
             ("TOLLGATE_DATABASE_URL", true, false, true),
             ("INPUT_KEY", true, false, true),
         ] {

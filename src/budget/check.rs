@@ -15,6 +15,7 @@ use super::{
     Agent, Budget, Holds, LedgerChoice, On, Preset, TaskTable, TierLimits, Tiers, defaults, forge, lines,
     policies, prices, rules,
 };
+use crate::credentials;
 use crate::model::{ModelId, Vendor};
 use crate::task::{Stakes, Task, Tier};
 
@@ -267,26 +268,16 @@ fn apply_tasks(table: &mut TaskTable, written: By<Task, By<Stakes, Tier>>, mista
     }
 }
 
-/// Variables that hold a provider's key or lead past the meter: an agent that has one can spend uncounted.
-const NEVER_PASSED: [&str; 19] = [
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
+/// Variables that lead an agent past the meter, besides those that give it credentials.
+const PAST_THE_METER: [&str; 9] = [
     "ANTHROPIC_BASE_URL",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_BEARER_TOKEN_BEDROCK",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_BEDROCK_BASE_URL",
+    "ANTHROPIC_VERTEX_BASE_URL",
     "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
     "CLAUDE_CODE_USE_VERTEX",
-    "GEMINI_API_KEY",
-    "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE",
-    "GOOGLE_API_KEY",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "GOOGLE_GHA_CREDS_PATH",
     "GOOGLE_GEMINI_BASE_URL",
     "OPENAI_API_BASE",
-    "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
 ];
 
@@ -332,7 +323,7 @@ fn variable(name: &At<String>, mistakes: &mut Vec<Mistake>) {
             format!("{} is no name of an environment variable", quoted(text)),
             "write a name of letters, digits and `_`, such as `JAVA_HOME`",
         ));
-    } else if NEVER_PASSED.contains(&text.as_str()) {
+    } else if credentials::are_in(text) || PAST_THE_METER.contains(&text.as_str()) {
         mistakes.push(name.place.mistake(
             format!("{} would let the agent spend past the meter", quoted(text)),
             "remove it; tollgate keeps the key, and gives the agent the meter's address in its place",

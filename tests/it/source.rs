@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Modules that know nothing of ours.
-const VOCABULARY: &[&str] = &["money", "tokens", "model", "id", "outcome", "preset", "task"];
+const VOCABULARY: &[&str] = &["money", "tokens", "model", "id", "outcome", "preset", "task", "credentials"];
 
 /// Which modules a module may import besides itself and the vocabulary. A row `a::b` binds the files
 /// below `src/a/b`; where both `a` and `a::b` have a row, the longer one decides.
