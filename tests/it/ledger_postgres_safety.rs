@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use tollgate::id::HoldId;
-use tollgate::ledger::Balance;
 use tollgate::ledger::event::{Bill, Kind, Note};
 use tollgate::ledger::store::postgres::PostgresPlace;
 use tollgate::ledger::store::{Options, Store};
+use tollgate::ledger::{Answer, Balance};
 
 use crate::ledger::{budget, cents, request, spend};
 use crate::ledger_postgres::open;
@@ -255,6 +255,25 @@ fn an_answer_that_is_lost_is_asked_for_again_and_recorded_once() {
     assert_eq!(count(|kind| matches!(kind, Kind::Refuse(_))), 3, "each once");
     assert_eq!(count(|kind| matches!(kind, Kind::Note(_))), 3, "each once");
     assert_eq!(store.verify().expect("in order").head, Ok(()));
+}
+
+#[test]
+fn an_answer_that_was_given_before_is_given_again_only_where_it_stays() {
+    let Some(server) = Server::quick() else { return };
+    let books = server.database("books");
+    let wish = request("a", 3, budget(100), jiff::Timestamp::now());
+    open(&books).reserve(&wish).expect("granted");
+    let mut place = PostgresPlace::parse(&books).expect("a place");
+    place.patience = Duration::from_millis(300);
+    let store = Store::open_postgres(place, Options::default(), true);
+    // The key is taken, and from then on nobody can say that what is read will outlive the server.
+    failing(&server, "durable", "text", &["", "57014"], true, "''");
+    let error = store.reserve(&wish).expect_err("it may be gone tomorrow");
+    assert!(error.is_unavailable(), "{error}");
+    failing(&server, "durable", "text", &[""], false, "''");
+    let again = store.reserve(&wish).expect("granted");
+    assert!(matches!(again, Answer::Granted { cap, .. } if cap == cents(3)), "{again:?}");
+    assert_eq!(store.verify().expect("in order").events, 1);
 }
 
 #[test]
