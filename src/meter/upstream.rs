@@ -80,7 +80,10 @@ pub enum UpstreamError {
     )]
     PlainHttp(String),
     /// Something that an address of a provider does not have.
-    #[error("`{0}` has a user name, a query or a fragment, which an upstream cannot have")]
+    #[error(
+        "`{0}` has a user name, a query or a fragment, which an upstream cannot have\n\nhint: write scheme, host and \
+         path alone, such as https://gateway.example.com/anthropic; the key is taken from its own variable"
+    )]
     Extra(String),
 }
 
@@ -387,7 +390,9 @@ mod tests {
             ),
             (
                 "https://a:b@api.test",
-                "`https://a:b@api.test` has a user name, a query or a fragment, which an upstream cannot have",
+                "`https://a:b@api.test` has a user name, a query or a fragment, which an upstream cannot have\n\n\
+                 hint: write scheme, host and path alone, such as https://gateway.example.com/anthropic; the key is \
+                 taken from its own variable",
             ),
             (
                 "ftp://api.test",

@@ -31,5 +31,7 @@ pub(super) async fn set(story: &Story<'_>, run: &Run, page: Option<String>, hurr
         Err(_) => format!("GitHub did not answer within {} s", patience(hurried).as_secs()),
     };
     let commit = commit.get(..12).unwrap_or(commit);
-    Some(format!("the status `{context}` of commit {commit} could not be set: {why}"))
+    Some(format!(
+        "the status `{context}` of commit {commit} could not be set, which takes `statuses: write`: {why}"
+    ))
 }

@@ -518,3 +518,25 @@ fn a_bill_that_cannot_be_had_says_why() {
          organization's, and the keys of runs cannot read it\n"
     );
 }
+
+#[test]
+fn days_that_cannot_be_compared_are_told_with_what_to_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path(), &[("2026-11-10T09:00:00Z", "a", "claude-opus-5-5", Some("1"))]);
+    let double = Double::start(Vendor::Anthropic, 7);
+    let yesterday = TimeZone::UTC.to_datetime(Timestamp::now() - SignedDuration::from_hours(24)).date();
+    for (words, said) in [
+        (
+            ["--since", "2026-11-01", "--until", "2999-01-01"],
+            format!("error: 2999-01-01 is yet to come\n\nhint: leave `--until` out, and the last day is yesterday, which is {yesterday}\n"),
+        ),
+        (
+            ["--since", "2024-01-01", "--until", "2025-12-31"],
+            "error: 731 days are too many: 366 are compared at most\n\nhint: compare them a part at a time, by `--since` and `--until`\n"
+                .to_owned(),
+        ),
+    ] {
+        let run = reconcile(folder.path(), &double, &words);
+        assert_eq!((run.code, run.stderr), (Some(2), said));
+    }
+}

@@ -127,7 +127,8 @@ fn a_status_says_the_verdict_where_the_file_asks_for_one() {
     double.fault("POST", "/statuses/", 1, Fault::Before(403));
     let run = agent(&mut world, &upstream, "ask Go\n");
     run.expect_code(0);
-    let said = "the status `tollgate` of commit aaaaaaaaaaaa could not be set: ";
+    let said =
+        "the status `tollgate` of commit aaaaaaaaaaaa could not be set, which takes `statuses: write`: ";
     assert!(warnings(&run).iter().any(|warning| warning.contains(said)), "{:?}", warnings(&run));
     assert_eq!(set(&double), Vec::<[String; 3]>::new());
     // What was not started has one as well.

@@ -191,11 +191,19 @@ fn days(args: &Args, now: Timestamp) -> Result<(Date, Date), Failure> {
         return Err(Failure::usage(what));
     }
     if last > today {
-        return Err(Failure::usage(format!("{last} is yet to come")));
+        let what = format!(
+            "{last} is yet to come\n\nhint: leave `--until` out, and the last day is yesterday, which is {}",
+            today.saturating_sub(1.day())
+        );
+        return Err(Failure::usage(what));
     }
     let count = (last - args.since).get_days() + 1;
     if count > DAYS_MAX {
-        return Err(Failure::usage(format!("{count} days are too many: {DAYS_MAX} are compared at most")));
+        let what = format!(
+            "{count} days are too many: {DAYS_MAX} are compared at most\n\nhint: compare them a part at a time, by \
+             `--since` and `--until`"
+        );
+        return Err(Failure::usage(what));
     }
     Ok((args.since, last.saturating_add(1.day())))
 }
