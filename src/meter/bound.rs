@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::account::{Ask, Input, Note, Spend, Thread, Worst};
 use super::state::Going;
-use super::{DearerModel, Policy, say};
+use super::{DearerModel, Policy, Routed, say};
 use crate::model::{Limits, ModelId};
 use crate::price::{Table, When};
 use crate::provider::{Edits, InputBound, Problem, Request};
@@ -60,7 +60,7 @@ pub(super) struct ServedIn {
 pub(super) struct Rules {
     pub(super) table: &'static Table,
     pub(super) policy: Policy,
-    pub(super) routed: Option<ModelId>,
+    routed: Option<Routed>,
     /// The output cap of requests that name none.
     output_default: Option<u64>,
 }
@@ -70,7 +70,7 @@ impl Rules {
     pub(super) fn new(
         table: &'static Table,
         mut policy: Policy,
-        routed: Option<ModelId>,
+        routed: Option<Routed>,
         mut output_default: Option<u64>,
     ) -> Self {
         if !policy.enforce {
@@ -105,8 +105,9 @@ impl Rules {
         }
         let output_cap = self.output_default.filter(|_| request.output_cap().is_none());
         let mut edits = Edits { output_cap, ..Edits::default() };
-        if let Some(routed) = self.routed.as_ref().filter(|routed| self.dearer(request.model(), routed, when))
-        {
+        // By the name that it has where the request goes.
+        let routed = self.routed.as_ref().map(|routed| routed.named(request.is_to_cloud()));
+        if let Some(routed) = routed.filter(|routed| self.dearer(request.model(), routed, when)) {
             match self.policy.dearer_model {
                 DearerModel::Allow => {}
                 DearerModel::Deny => return Err(self.too_dear(request.model(), routed)),
@@ -123,6 +124,7 @@ impl Rules {
     /// model is as good.
     pub(super) fn is_routed(&self, request: &Request, edits: &Edits) -> bool {
         let Some(routed) = &self.routed else { return true };
+        let routed = routed.named(request.is_to_cloud());
         let model = edits.model.as_ref().unwrap_or(request.model());
         let known = |model: &ModelId| self.table.find(model).map(|model| &model.id);
         model == routed || known(model).is_some_and(|id| known(routed) == Some(id))
@@ -220,9 +222,10 @@ impl Rules {
                 line.model = self.table.dearest_known().id.clone();
             } else if index > 0
                 && self.policy.dearer_model != DearerModel::Allow
-                && let Some(routed) = self.routed.as_ref().filter(|to| self.dearer(&line.model, to, when))
+                && let Some(routed) =
+                    self.routed.as_ref().filter(|to| self.dearer(&line.model, &to.model, when))
             {
-                return Err(self.too_dear(&line.model, routed));
+                return Err(self.too_dear(&line.model, &routed.model));
             }
         }
         Ok(ceiling)
@@ -326,6 +329,33 @@ mod tests {
             (own, "", true, 30),
         ] {
             assert_eq!(output_rate(path, tier, tier_set), dollars, "{path} {tier} {tier_set}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_remapped_by_the_name_that_the_model_has_where_it_goes() {
+        let policy = Policy {
+            deny_unknown_model: true,
+            deny_server_tools: true,
+            dearer_model: DearerModel::Remap,
+            steer_at: None,
+            enforce: true,
+        };
+        let names = Routed {
+            model: "claude-haiku-5-5".into(),
+            in_cloud: Some("us.anthropic.claude-haiku-5-5".into()),
+        };
+        let rules = Rules::new(Table::embedded(), policy, Some(names), None);
+        let when = When::On(jiff::civil::Date::constant(2026, 11, 23));
+        for (api, path, model, remapped) in [
+            (Api::Anthropic, "/v1/messages", r#""model":"claude-opus-5-5","#, "claude-haiku-5-5"),
+            (Api::Bedrock, "/model/us.anthropic.claude-opus-5-5/invoke", "", "us.anthropic.claude-haiku-5-5"),
+        ] {
+            let body = format!(r#"{{{model}"max_tokens":9,"messages":[{{"role":"user","content":"a"}}]}}"#);
+            let request = Request::parse(api, path, body.into()).expect("a request");
+            let (edits, _) = rules.edits(&request, when).expect("edits");
+            assert_eq!(edits.model, Some(ModelId::new(remapped)), "{path}");
+            assert!(rules.is_routed(&request, &edits));
         }
     }
 }

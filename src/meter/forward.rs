@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 
 use super::account::{Ask, Note, Thread};
 use super::bound::{Bounded, Rules, ServedIn, longest_note};
+use super::key::google::TokenError;
 use super::line::{Arriving, Dial, LineError, Lines};
 use super::settle::Charge;
 use super::state::{Admission, Admitted, State, Stop};
@@ -138,8 +139,19 @@ impl<C: Dial> Gate<C> {
         body: Bytes,
     ) -> Result<http::Request<Full<Bytes>>, Problem> {
         let now = (self.clock)();
-        let pass = way.key.pass(now).await.map_err(|error| Problem::Upstream(error.to_string()))?;
+        let pass = way.key.pass(now).await.map_err(|error| self.not_let_in(&error))?;
         upstream::request(way, &pass, now, method, path, headers, body).map_err(|_| bad_upstream())
+    }
+
+    /// What the agent is told where there is nothing to ask with, and no more: why is for whoever runs it.
+    fn not_let_in(&self, error: &TokenError) -> Problem {
+        let error = error.to_string();
+        let why = error.split("\n\nhint: ").next().unwrap_or_default();
+        self.state.note(&format!("a request was not sent: {why}"));
+        Problem::Upstream(
+            "nothing was sent: the meter has no access token for it at the moment; the run's log says why"
+                .to_owned(),
+        )
     }
 
     /// Takes a generation through the gate.
@@ -179,7 +191,8 @@ impl<C: Dial> Gate<C> {
         for note in &notes {
             self.state.note(note);
         }
-        for beta in unknown_betas(headers) {
+        let betas = unknown_betas(headers).chain(request.unknown_betas().iter().map(String::as_str));
+        for beta in betas {
             self.state.note(&format!("the beta `{beta}` is not known to this version; it was let through"));
         }
         let thread = self.threads.of(Signs {

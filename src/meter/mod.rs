@@ -68,6 +68,28 @@ pub enum DearerModel {
     Allow,
 }
 
+/// The model that a run was routed to, as those name it who may serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// As its maker names it, or whoever else is asked with a key.
+    pub model: ModelId,
+    /// As the cloud names it that serves it in its maker's place; `None` without one.
+    pub in_cloud: Option<ModelId>,
+}
+
+impl Routed {
+    /// Its name for a request that goes to a cloud, or does not.
+    fn named(&self, to_cloud: bool) -> &ModelId {
+        self.in_cloud.as_ref().filter(|_| to_cloud).unwrap_or(&self.model)
+    }
+}
+
+impl From<ModelId> for Routed {
+    fn from(model: ModelId) -> Self {
+        Self { model, in_cloud: None }
+    }
+}
+
 /// How far the run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {

@@ -22,8 +22,7 @@ use super::server::{Door, serve};
 use super::state::State;
 use super::threads::Threads;
 use super::upstream::Way;
-use super::{Allowance, Policy, Snapshot, Totals};
-use crate::model::ModelId;
+use super::{Allowance, Policy, Routed, Snapshot, Totals};
 use crate::money::Usd;
 use crate::price::Table;
 
@@ -44,7 +43,7 @@ pub struct Config {
     /// What the run may spend.
     pub allowance: Allowance,
     /// The model that the run was routed to; `None` where every model is as good.
-    pub routed: Option<ModelId>,
+    pub routed: Option<Routed>,
     /// The output cap of requests that name none, in tokens; `None` for the most that their models give.
     pub output_default: Option<u64>,
     /// Where the journal is written; a file that is not there yet. `None` for no journal.

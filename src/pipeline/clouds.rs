@@ -5,8 +5,9 @@ use super::upstream::{self, variable};
 use crate::cli::Shell;
 use crate::exit::Failure;
 use crate::meter::key::{aws, google};
-use crate::meter::{self, Key, Way};
+use crate::meter::{self, Key, Routed, Way};
 use crate::model::ModelId;
+use crate::price::Table;
 use crate::provider::Vendor;
 
 /// The models whose names a cloud extends: their own, Vertex's, and Bedrock's without the profile's prefix. All
@@ -124,6 +125,16 @@ impl Via {
         via.map_or_else(|| model.clone(), |via| via.model(model))
     }
 
+    /// The routed model by the names of all that a request may go to: where there is a cloud, an agent may have a
+    /// key of the model's maker as well.
+    pub(super) fn routed(via: Option<&Self>, model: &ModelId, table: &Table) -> Routed {
+        let Some(via) = via else { return model.clone().into() };
+        let of_cloud = Vendor::maker(model) == Some(Vendor::Anthropic)
+            && (!model.as_str().starts_with("claude-") || model.as_str().contains('@'));
+        let known = table.find(model).filter(|_| of_cloud).map(|model| model.id.clone());
+        Routed { model: known.unwrap_or_else(|| model.clone()), in_cloud: Some(via.model(model)) }
+    }
+
     /// A model as the cloud names it. What is written as the cloud does, and what is no model of Claude's, stays.
     fn model(&self, model: &ModelId) -> ModelId {
         let id = model.as_str();
@@ -189,8 +200,11 @@ mod tests {
 
     #[test]
     fn a_cloud_is_used_where_it_is_asked_for_and_nowhere_else() {
-        const AWS: [(&str, &str); 3] =
-            [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "i"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        const AWS: [(&str, &str); 3] = [
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "secret-key"),
+        ];
         assert_eq!(chosen(&AWS), Ok(None), "credentials lie about for many purposes");
         let switched = [&AWS[..], &[("CLAUDE_CODE_USE_BEDROCK", "1")]].concat();
         assert_eq!(chosen(&switched), Ok(Some(Via::Bedrock { region: "us-east-1".to_owned() })));
@@ -246,6 +260,33 @@ mod tests {
             (vertex, "claude-sonnet-4-5", "claude-sonnet-4-5@20250929"),
         ] {
             assert_eq!(via.model(&ModelId::new(model)).as_str(), name, "{via:?}");
+        }
+    }
+
+    #[test]
+    fn the_routed_model_has_a_name_for_each_way_there_is() {
+        let bedrock = Via::Bedrock { region: "us-east-1".to_owned() };
+        let vertex = Via::Vertex { project: "p".to_owned(), location: "global".to_owned() };
+        for (via, model, plain, in_cloud) in [
+            (None, "claude-opus-5-5", "claude-opus-5-5", None),
+            (Some(&bedrock), "claude-opus-5-5", "claude-opus-5-5", Some("us.anthropic.claude-opus-5-5")),
+            (
+                Some(&bedrock),
+                "global.anthropic.claude-opus-5-5",
+                "claude-opus-5-5",
+                Some("global.anthropic.claude-opus-5-5"),
+            ),
+            (
+                Some(&vertex),
+                "claude-sonnet-4-5@20250929",
+                "claude-sonnet-4-5",
+                Some("claude-sonnet-4-5@20250929"),
+            ),
+            (Some(&vertex), "gpt-6.1-sol", "gpt-6.1-sol", Some("gpt-6.1-sol")),
+        ] {
+            let routed = Via::routed(via, &ModelId::new(model), Table::embedded());
+            let expected = Routed { model: ModelId::new(plain), in_cloud: in_cloud.map(ModelId::new) };
+            assert_eq!(routed, expected, "{via:?} {model}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod finish;
 pub mod folder;
 pub mod forge;
 mod grow;
+mod in_reach;
 pub mod inputs;
 mod live;
 pub mod place;
@@ -158,7 +159,7 @@ impl Story<'_> {
 pub async fn run(request: Request, shell: &mut Shell) -> anyhow::Result<u8> {
     // From here on a signal is noticed, not fatal: what is held gets settled.
     let mut signals = Signals::catch().context("signals cannot be caught")?;
-    let premise = Premise::gather(request, shell).await?;
+    let premise = Premise::gather(request, &mut signals, shell).await?;
     let story = premise.story();
     let (begun, upstream) = match begin(&story, shell).await? {
         Beginning::Held(begun, upstream) => (begun, upstream),
@@ -186,7 +187,7 @@ pub async fn start(request: Request, export: bool, shell: &mut Shell) -> anyhow:
     let mut signals = Signals::catch().context("signals cannot be caught")?;
     // Whatever happens from here on, the next steps are told.
     let nothing = around::hand_on(around::nothing(), shell)?;
-    let premise = Premise::gather(Request { around: true, ..request }, shell).await?;
+    let premise = Premise::gather(Request { around: true, ..request }, &mut signals, shell).await?;
     let story = premise.story();
     let (begun, upstream) = match begin(&story, shell).await? {
         // The one that spends reads its keys itself.
@@ -223,7 +224,7 @@ pub async fn finish(request: Finish, shell: &mut Shell) -> anyhow::Result<u8> {
 
 impl Premise {
     /// Reads what a story starts from, and classifies the work.
-    async fn gather(request: Request, shell: &mut Shell) -> anyhow::Result<Self> {
+    async fn gather(request: Request, signals: &mut Signals, shell: &mut Shell) -> anyhow::Result<Self> {
         // A simulation asks nobody and tells nobody.
         let (event, file, ask) =
             (request.event.as_deref(), request.budget_file.as_deref(), !request.simulate);
@@ -232,7 +233,7 @@ impl Premise {
         let started = Timestamp::now();
         let limits = books::limits(shell, &inputs, class.task, started);
         let second::Heard { class, mut limits, cost: opinion } =
-            second::opinion(&request, &inputs, class, limits, started, shell).await;
+            second::opinion(&request, &inputs, class, (limits, started), signals, shell).await?;
         // What a subscription pays for takes from no budget in dollars. What is wrong with an address or a
         // cloud is said where it is used.
         let upstream = Upstream::of(request.preset(&inputs), shell, &request.upstreams);
@@ -259,6 +260,7 @@ async fn begin(story: &Story<'_>, shell: &mut Shell) -> anyhow::Result<Beginning
     }
     work::check_checkout(story, shell)?;
     let Some(upstream) = upstream(story, shell).await? else { return over(without_key(story, shell).await?) };
+    in_reach::check(story, &upstream, shell)?;
     upstream.warm().await?;
     // Git is found, and the token read, before any agent could have a say in either.
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
@@ -328,7 +330,8 @@ async fn spend(
     let prepared = async {
         if is_first { Work::prepare(story, &keys, shell, folder.path()).await.map(Some) } else { Ok(None) }
     };
-    let (isolation, prepared) = tokio::join!(harden(&keys), prepared);
+    let files = upstream.files();
+    let (isolation, prepared) = tokio::join!(harden(&keys, &files), prepared);
     *left = prepared?.or(left.take());
     let isolation = isolation.to_string();
     let (folder, via) = (folder.path(), upstream.via());
@@ -369,6 +372,12 @@ async fn spend(
         voice,
         earlier: Earlier::default(),
     })
+}
+
+/// The failure of a run that a signal has ended before there was an agent.
+fn cancelled(signal: Signal, message: &str) -> anyhow::Error {
+    let code = if signal == Signal::INT { exit::INTERRUPTED } else { exit::TERMINATED };
+    exit::Failure { code, message: message.to_owned() }.into()
 }
 
 fn agent_end(end: End) -> AgentEnd {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::folder::{Record, RunFolder};
 use super::inputs::Inputs;
 use super::place::Place;
 use super::upstream::Upstream;
-use super::{Request, asks, books, start};
+use super::{Request, asks, books, cancelled, start};
 use crate::budget::AskModel;
 use crate::classify::{Class, opinion};
 use crate::cli::Shell;
@@ -25,6 +26,7 @@ use crate::preset::Preset;
 use crate::provider::Vendor;
 use crate::report::defuse;
 use crate::route::Route;
+use crate::supervise::Signals;
 use crate::task::Tier;
 
 /// The most that an opinion may cost.
@@ -49,36 +51,62 @@ pub(super) struct Heard {
     pub(super) cost: Usd,
 }
 
+/// What came of asking.
+enum Asked {
+    /// Nobody was asked.
+    Nobody,
+    /// A class with the opinion heeded, and what it cost.
+    Heard(Class, Usd),
+    /// A signal came meanwhile.
+    Cancelled(Signal),
+}
+
+/// What came of a question.
+struct Put {
+    /// The answer's text, where it can be used.
+    answer: Option<String>,
+    totals: Totals,
+    /// The signal that has broken it off.
+    cancelled: Option<Signal>,
+}
+
 /// Asks for a second opinion, where the budget file wants one and the class is not sure.
 ///
 /// Nothing is asked where nothing may be spent: without a key, for a comment that starts no agent, where a
 /// budget has too little left.
+///
+/// # Errors
+/// When a signal came meanwhile, as a [`Failure`](crate::exit::Failure): what was asked is settled.
 pub(super) async fn opinion(
     request: &Request,
     inputs: &Inputs,
     class: Class,
-    limits: Limits,
-    now: Timestamp,
+    (limits, now): (Limits, Timestamp),
+    signals: &mut Signals,
     shell: &mut Shell,
-) -> Heard {
+) -> anyhow::Result<Heard> {
     let wanted = inputs.budget.ask_model == AskModel::WhenUnsure && request.task.is_none();
     if !wanted || !opinion::is_unsure(&class) || asks::refused(&inputs.event).is_some() {
-        return Heard { class, limits, cost: Usd::ZERO };
+        return Ok(Heard { class, limits, cost: Usd::ZERO });
     }
-    let why = match ask(request, inputs, &class, &limits, shell).await {
-        Ok(Some((class, cost))) => {
+    match ask(request, inputs, &class, &limits, signals, shell).await {
+        Ok(Asked::Heard(class, cost)) => {
             let limits = books::limits(shell, inputs, class.task, now);
-            return Heard { class, limits, cost };
+            return Ok(Heard { class, limits, cost });
         }
-        Ok(None) => None,
-        Err(why) => Some(format!("{why:#}")),
-    };
-    if let Some(why) = why {
-        let why = why.lines().next().unwrap_or_default();
-        // Nobody reads a log that cannot be written.
-        let _ = writeln!(shell.err, "note: no second opinion on this work: {}", defuse::plain(why));
+        Ok(Asked::Cancelled(signal)) => {
+            let message = "cancelled before an agent was started; what the second opinion cost is settled";
+            return Err(cancelled(signal, message));
+        }
+        Ok(Asked::Nobody) => {}
+        Err(why) => {
+            let why = format!("{why:#}");
+            let why = why.lines().next().unwrap_or_default();
+            // Nobody reads a log that cannot be written.
+            let _ = writeln!(shell.err, "note: no second opinion on this work: {}", defuse::plain(why));
+        }
     }
-    Heard { class, limits, cost: Usd::ZERO }
+    Ok(Heard { class, limits, cost: Usd::ZERO })
 }
 
 async fn ask(
@@ -86,8 +114,9 @@ async fn ask(
     inputs: &Inputs,
     class: &Class,
     limits: &Limits,
+    signals: &mut Signals,
     shell: &mut Shell,
-) -> anyhow::Result<Option<(Class, Usd)>> {
+) -> anyhow::Result<Asked> {
     let upstream = match request.simulate {
         true => Some(Upstream::simulated().await?),
         // What is wrong with an address is said where the run uses it.
@@ -95,10 +124,8 @@ async fn ask(
     };
     let route = route(inputs);
     // What a subscription pays for is for its own agent; and what it costs must leave a run something.
-    let can = |upstream: &Upstream| {
-        !upstream.is_subscription() && upstream.has(Vendor::of(&route.model)) && route.cap > Usd::ZERO
-    };
-    let Some(upstream) = upstream.filter(can) else { return Ok(None) };
+    let can = |upstream: &Upstream| upstream.has_key(Vendor::of(&route.model)) && route.cap > Usd::ZERO;
+    let Some(upstream) = upstream.filter(can) else { return Ok(Asked::Nobody) };
     let place = Place::find(shell, &inputs.budget, &inputs.root, request.simulate)?;
     let store = books::open(place, inputs, request.simulate, shell)?;
     let runs = books::runs(inputs, request.simulate, request.around, shell);
@@ -107,7 +134,8 @@ async fn ask(
         anyhow::bail!("a budget has too little left for one");
     };
     store.rest();
-    let (answer, totals) = match put(&upstream, &route, cap, inputs, &folder).await {
+    let Put { answer, totals, cancelled } = match put(&upstream, &route, cap, inputs, &folder, signals).await
+    {
         Ok(answered) => answered,
         Err(error) => {
             // Nothing was sent, so nothing is held.
@@ -123,6 +151,9 @@ async fn ask(
     };
     settled.map_err(books::unavailable)?;
     folder.remember(&Record { finished: true, ..hold })?;
+    if let Some(signal) = cancelled {
+        return Ok(Asked::Cancelled(signal));
+    }
     let heeded = answer
         .as_deref()
         .and_then(opinion::read)
@@ -133,7 +164,7 @@ async fn ask(
         same.reasons.insert(0, format!("second opinion: the model {why}"));
         same
     });
-    Ok(Some((class, cost)))
+    Ok(Asked::Heard(class, cost))
 }
 
 /// The low tier, with what an opinion may cost: what it leaves of a cap is enough to start a run.
@@ -177,14 +208,15 @@ fn hold(
     }
 }
 
-/// Puts the question through a meter; the answer's text, and what it used.
+/// Puts the question through a meter, until it is answered or a signal comes.
 async fn put(
     upstream: &Upstream,
     route: &Route,
     cap: Usd,
     inputs: &Inputs,
     folder: &RunFolder,
-) -> anyhow::Result<(Option<String>, Totals)> {
+    signals: &mut Signals,
+) -> anyhow::Result<Put> {
     let meter = start::meter(upstream, inputs, Preset::Command, route, cap, folder.path()).await?;
     let (path, body) = question(route, &opinion::question(&inputs.event));
     let client = reqwest::Client::builder()
@@ -201,19 +233,26 @@ async fn put(
         .header("authorization", format!("Bearer {token}"))
         .header("anthropic-version", "2023-06-01")
         .json(&body)
-        .send()
-        .await;
-    let fine = match sent {
-        Ok(response) => {
-            let fine = response.status().is_success();
-            // The meter reads the usage and the text as they pass.
-            fine && response.bytes().await.is_ok()
+        .send();
+    let answered = async {
+        match sent.await {
+            Ok(response) => {
+                let fine = response.status().is_success();
+                // The meter reads the usage and the text as they pass.
+                fine && response.bytes().await.is_ok()
+            }
+            Err(_) => false,
         }
-        Err(_) => false,
+    };
+    let (fine, cancelled) = tokio::select! {
+        biased;
+        signal = signals.next() => (false, Some(signal)),
+        fine = answered => (fine, None),
     };
     let answer = meter.last_text().filter(|_| fine);
     let totals = meter.drain(DRAIN).await;
-    Ok((answer.filter(|_| totals.stopped_requests == 0), totals))
+    let answer = answer.filter(|_| totals.stopped_requests == 0);
+    Ok(Put { answer, totals, cancelled })
 }
 
 /// The request's path and body, in the API of the model's vendor.

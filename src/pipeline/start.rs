@@ -51,7 +51,7 @@ pub(super) async fn meter(
         clock: Timestamp::now,
         policy: policy(&inputs.budget),
         allowance: Allowance { usd: cap, fresh_tokens: route.fresh_tokens },
-        routed: Some(Via::named(upstream.via(), &route.model)),
+        routed: Some(Via::routed(upstream.via(), &route.model, inputs.table)),
         output_default: Some(output_cap(preset, route, cap, inputs.table)),
         journal: Some(folder.join("journal")),
     };

@@ -1,6 +1,7 @@
 //! Where a run may spend: the providers that there is a key for, and the cloud in Anthropic's place.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -111,6 +112,11 @@ impl Upstream {
         self.ways.iter().any(|way| way.vendor == vendor)
     }
 
+    /// Whether a vendor is among them, and is paid by the token: by a key, not by a subscription.
+    pub(super) fn has_key(&self, vendor: Vendor) -> bool {
+        self.ways.iter().any(|way| way.vendor == vendor && !way.key.is_subscription())
+    }
+
     /// Whether the provider that a preset will ask for the route's model has a key.
     ///
     /// # Errors
@@ -136,6 +142,11 @@ impl Upstream {
     /// Their keys.
     pub(super) fn keys(&self) -> Vec<String> {
         self.ways.iter().flat_map(|way| way.key.secrets()).collect()
+    }
+
+    /// The files with credentials that they are asked with.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.ways.iter().flat_map(|way| way.key.files()).collect()
     }
 
     /// Whether a subscription pays for all of it, so that the run spends no dollars.

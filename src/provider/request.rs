@@ -111,6 +111,22 @@ impl Request {
         each!(self, request => request.unknown_fields())
     }
 
+    /// Betas that the body names, as clouds are told of them, and that this version does not know.
+    #[must_use]
+    pub fn unknown_betas(&self) -> &[String] {
+        match self {
+            Request::Anthropic(request) => request.unknown_betas(),
+            Request::Cloud(request) => request.messages().unknown_betas(),
+            Request::OpenAi(_) | Request::Gemini(_) => &[],
+        }
+    }
+
+    /// Whether it goes to a cloud that serves another's models.
+    #[must_use]
+    pub const fn is_to_cloud(&self) -> bool {
+        matches!(self, Request::Cloud(_))
+    }
+
     /// Tools that the provider runs itself. One that is not known counts as one of them.
     #[must_use]
     pub fn server_tools(&self) -> &[String] {

@@ -55,7 +55,7 @@ async fn fits(real: &Real, first: &Value, tier: Tier, line: &'static str) {
     let provider = Provider::start(script).await;
     let config = Config {
         allowance: Allowance { usd: limits.max_usd, fresh_tokens: limits.max_tokens },
-        routed: Some(limits.model.clone()),
+        routed: Some(limits.model.clone().into()),
         output_default: Some(cap),
         ..rig::config(&provider, "1")
     };

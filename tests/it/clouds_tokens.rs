@@ -22,8 +22,10 @@ use serde_json::{Value, json};
 use tollgate::simulate::Script;
 use tollgate::simulate::clouds::VERTEX_TOKEN;
 
-use crate::run::{agent, budget, charged, expect_settled, repository, serve, summary, usd, verdict};
-use crate::support::tool;
+use crate::run::{
+    Upstream, agent, budget, charged, expect_settled, lines, repository, serve, summary, usd, verdict,
+};
+use crate::support::{Tollgate, tool};
 
 /// What an endpoint was asked: path, bearer, and its form or JSON.
 #[derive(Clone, Debug)]
@@ -80,9 +82,15 @@ async fn answer(
         request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let form = String::from_utf8_lossy(&body).split('&').filter_map(pair).collect();
-    keep.lock().expect("no test panicked").push(Asked { path: path.clone(), bearer, form });
+    let before = {
+        let mut asked = keep.lock().expect("no test panicked");
+        asked.push(Asked { path: path.clone(), bearer, form });
+        asked.len() - 1
+    };
     let until = Timestamp::now() + jiff::SignedDuration::from_secs(life);
     let (status, body) = match path.as_str() {
+        // Revoked once the run has begun.
+        "/once" if before == 0 => (200, json!({ "access_token": VERTEX_TOKEN, "expires_in": life })),
         "/token" => {
             (200, json!({ "access_token": VERTEX_TOKEN, "expires_in": life, "token_type": "Bearer" }))
         }
@@ -115,16 +123,25 @@ fn pair(text: &str) -> Option<(String, String)> {
     Some((name.to_owned(), String::from_utf8(bytes).ok()?))
 }
 
-/// Runs an agent that asks Vertex as often as `requests` says, with these credentials; the exit code and the verdict.
-fn run(credentials: &Value, requests: u32) -> (Option<i32>, String) {
-    let upstream = serve(Script::saying("Fine.", 400));
+/// A person's credentials, which are turned in there.
+fn person(token_url: &str) -> Value {
+    json!({
+        "type": "authorized_user", "client_id": "id", "client_secret": "a+secret", "refresh_token": "1//refresh",
+        "token_uri": token_url,
+    })
+}
+
+/// A repository whose runs go through Vertex.
+fn world(upstream: &Upstream) -> Tollgate {
     let mut world = repository(&budget("1", "0.5", ""));
-    let file = world.home().join("credentials.json");
-    fs::write(&file, credentials.to_string()).expect("a file");
-    world.env("GOOGLE_APPLICATION_CREDENTIALS", &file);
     world.env("ANTHROPIC_VERTEX_PROJECT_ID", "acme-ci").env("CLOUD_ML_REGION", "global");
     world.env("TOLLGATE_UPSTREAM_VERTEX", &upstream.url);
-    let script = format!(
+    world
+}
+
+/// An agent that asks Vertex so often.
+fn asking(requests: u32) -> String {
+    format!(
         r#"
 for turn in $(seq {requests}); do
   curl -sS -H "x-api-key: $ANTHROPIC_API_KEY" -H 'content-type: application/json' \
@@ -133,8 +150,19 @@ for turn in $(seq {requests}); do
 done
 [ -z "${{GOOGLE_APPLICATION_CREDENTIALS:-}}" ]
 "#
-    );
-    let run = agent(&mut world, &upstream, &script);
+    )
+}
+
+/// Runs an agent that asks Vertex as often as `requests` says, with these credentials; the exit code and the verdict.
+fn run(credentials: &Value, requests: u32) -> (Option<i32>, String) {
+    let upstream = serve(Script::saying("Fine.", 400));
+    let mut world = world(&upstream);
+    let file = world.home().join("credentials.json");
+    fs::write(&file, credentials.to_string()).expect("a file");
+    world.env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    // Nobody is there: what is on this machine is no proxy's business.
+    world.env("http_proxy", "http://127.0.0.1:1").env("https_proxy", "http://127.0.0.1:1");
+    let run = agent(&mut world, &upstream, &asking(requests));
     if run.code != Some(0) {
         return (run.code, run.stderr);
     }
@@ -143,6 +171,11 @@ done
     assert_eq!(witness.bills.len(), usize::try_from(requests).expect("few"), "{}", run.stderr);
     let (summary, ledger) = (summary(&world), expect_settled(&mut world, false));
     assert_eq!((usd(&summary["total_cost_usd"]), charged(&ledger)), (witness.usd, witness.usd));
+    assert!(
+        run.stderr.contains("isolation none ("),
+        "a file that the agent can read hardens nothing: {}",
+        run.stderr
+    );
     (run.code, verdict(&run))
 }
 
@@ -197,11 +230,7 @@ fn a_service_account_signs_for_its_token_once() {
 #[test]
 fn a_token_that_is_about_to_expire_is_fetched_anew() {
     let google = Google::start(200);
-    let credentials = json!({
-        "type": "authorized_user", "client_id": "id", "client_secret": "a+secret", "refresh_token": "1//refresh",
-        "token_uri": format!("{}/token", google.url),
-    });
-    let (code, said) = run(&credentials, 2);
+    let (code, said) = run(&person(&format!("{}/token", google.url)), 2);
     assert_eq!(code, Some(0), "{said}");
     let asked = google.asked();
     assert!(asked.len() >= 3, "once ahead of the run, and for each request: {asked:?}");
@@ -244,12 +273,127 @@ fn a_workload_s_identity_is_exchanged_and_stands_in_for_a_service_account() {
 #[test]
 fn without_a_token_nothing_is_held_and_the_reason_is_said() {
     let google = Google::start(3_600);
-    let credentials = json!({
-        "type": "authorized_user", "client_id": "id", "client_secret": "s", "refresh_token": "r",
-        "token_uri": format!("{}/revoked", google.url),
-    });
-    let (code, said) = run(&credentials, 1);
+    let (code, said) = run(&person(&format!("{}/revoked", google.url)), 1);
     assert_eq!(code, Some(2), "{said}");
-    let message = "error: no access token for Google Vertex: 127.0.0.1 answered 400 Bad Request: Token has been expired or revoked.";
-    assert!(said.contains(message), "{said}");
+    assert_eq!(
+        said,
+        "error: no access token for Google Vertex: 127.0.0.1 answered 400 Bad Request: Token has been expired or revoked.\n\n\
+         hint: what was revoked or has expired is to be made anew; workload identity federation needs `id-token: write` \
+         among the job's permissions, and an account that the pool may stand in for\n"
+    );
+}
+
+#[test]
+fn why_a_token_cannot_be_renewed_is_told_to_whoever_runs_the_agent_and_not_to_the_agent() {
+    let (google, upstream) = (Google::start(200), serve(Script::saying("Fine.", 400)));
+    let mut world = world(&upstream);
+    let file = world.home().join("credentials.json");
+    fs::write(&file, person(&format!("{}/once", google.url)).to_string()).expect("a file");
+    world.env("GOOGLE_APPLICATION_CREDENTIALS", &file);
+    let run = agent(&mut world, &upstream, &asking(1).replace("\ndone\n", "\ndone >answer.json\n"));
+    let answer = fs::read_to_string(world.work().join("answer.json")).expect("an answer");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let message = answer["error"]["message"].as_str().expect("a message");
+    assert_eq!(
+        message,
+        "nothing was sent: the meter has no access token for it at the moment; the run's log says why"
+    );
+    let why = "A request was not sent: no access token for Google Vertex: 127.0.0.1 answered 400 Bad Request: Token has \
+               been expired or revoked.";
+    assert!(run.stdout.contains(why), "{}", run.stdout);
+    assert_eq!(upstream.witness.snapshot().generations, 0);
+}
+
+/// What is said of a file of this cloud in the checkout, at `[WORLD]/work/PATH`.
+fn refusal(path: &str) -> String {
+    format!(
+        "error: the credentials file [WORLD]/{path} lies in the agent's working tree: the agent could read it, and spend \
+         past the meter\n\n\
+         hint: let google-github-actions/auth make a token instead, by `token_format: access_token` and \
+         `create_credentials_file: false`, and give its output `access_token` to tollgate as \
+         TOLLGATE_VERTEX_ACCESS_TOKEN; a file of your own goes outside of the checkout\n"
+    )
+}
+
+#[test]
+fn a_credentials_file_in_the_checkout_starts_nothing() {
+    let (google, upstream) = (Google::start(3_600), serve(Script::saying("Fine.", 400)));
+    let credentials = person(&format!("{}/token", google.url)).to_string();
+    // Where the file is, the variable that names it, and what that says; from the world's folder.
+    for (file, name, said) in [
+        (
+            "work/gha-creds-0123456789abcdef.json",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "work/gha-creds-0123456789abcdef.json",
+        ),
+        ("work/deep/in/it.json", "GOOGLE_APPLICATION_CREDENTIALS", "home/link.json"),
+        ("work/own.json", "GOOGLE_GHA_CREDS_PATH", "work/own.json"),
+        ("work/own.json", "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", "work/own.json"),
+        // As the action leaves it where it exports no variables.
+        ("work/gha-creds-0123456789abcdef.json", "", "work/gha-creds-0123456789abcdef.json"),
+    ] {
+        let mut world = world(&upstream);
+        let top = world.work().join("..").canonicalize().expect("the world");
+        let at = |path: &str| top.join(path);
+        fs::create_dir_all(at(file).parent().expect("a folder")).expect("a folder");
+        fs::write(at(file), &credentials).expect("a file");
+        if said != file {
+            std::os::unix::fs::symlink(at(file), at(said)).expect("a link");
+        }
+        if !name.is_empty() {
+            world.env(name, at(said));
+        }
+        if name != "GOOGLE_APPLICATION_CREDENTIALS" {
+            world.env("TOLLGATE_VERTEX_ACCESS_TOKEN", VERTEX_TOKEN);
+        }
+        let run = agent(&mut world, &upstream, "touch ran");
+        run.expect_code(2);
+        assert_eq!(run.stderr, refusal(said), "{file} {name}");
+        assert!(!world.work().join("ran").exists() && !world.work().join(".tollgate").exists());
+        assert_eq!(google.asked().len(), 0, "no token was fetched");
+        // What the hint says is enough.
+        fs::remove_file(at(file)).expect("it is there");
+        if name != "GOOGLE_APPLICATION_CREDENTIALS" {
+            agent(&mut world, &upstream, &asking(1)).expect_code(0);
+        }
+    }
+}
+
+#[test]
+fn a_credentials_file_of_a_cloud_that_is_not_asked_is_warned_of() {
+    let upstream = serve(Script::saying("Fine.", 400));
+    let mut world = repository(&budget("1", "0.5", ""));
+    world.file("gha-creds-0123456789abcdef.json", "{}");
+    let run = agent(&mut world, &upstream, "ask Go\n");
+    run.expect_code(0);
+    assert_eq!(
+        lines(&run.stderr, "warning: "),
+        "warning: the credentials file [WORLD]/work/gha-creds-0123456789abcdef.json lies in the agent's working tree, \
+         where the agent can read it; what it does with it is not metered"
+    );
+}
+
+#[test]
+fn what_is_too_dear_goes_to_the_routed_model_by_its_name_there_where_there_is_a_cloud_as_well() {
+    let upstream = serve(Script::saying("Fine.", 400));
+    let mut world = repository(&budget("1", "0.5", ", dearer_model: remap"));
+    world
+        .env("CLAUDE_CODE_USE_BEDROCK", "1")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_BEARER_TOKEN_BEDROCK", "unused-here");
+    let ask = r#"
+curl -sS -H "x-api-key: $ANTHROPIC_API_KEY" -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json' \
+  -d '{"model":"claude-opus-5-5","max_tokens":500,"messages":[{"role":"user","content":"hello"}]}' \
+  "$ANTHROPIC_BASE_URL/v1/messages"
+"#;
+    let run = agent(&mut world, &upstream, ask);
+    run.expect_code(0);
+    let witness = upstream.witness.snapshot();
+    let models: Vec<String> = witness.bills.iter().map(|bill| bill.model.to_string()).collect();
+    assert_eq!(
+        (models, witness.violations),
+        (vec!["claude-haiku-5-5".to_owned()], Vec::new()),
+        "{}",
+        run.stderr
+    );
 }

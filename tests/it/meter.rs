@@ -81,7 +81,7 @@ fn a_request_without_an_output_cap_is_given_the_runs_own() {
 fn a_side_call_leaves_the_landing_to_the_main_thread() {
     run(async {
         let provider = Provider::start(says(400)).await;
-        let routed = Some(ModelId::new("gpt-6.1-sol"));
+        let routed = Some(ModelId::new("gpt-6.1-sol").into());
         let meter = start(Config { routed, ..config(&provider, "0.05") }).await;
         let client = Client::of(&meter).at("POST /v1/responses");
         let ask = |model: &str| json!({ "model": model, "input": "a", "max_output_tokens": 400 }).to_string();
@@ -191,9 +191,16 @@ fn a_beta_that_is_not_known_is_let_through_and_noted_once() {
             let extra = "anthropic-beta: claude-code-20250219,one-day-2031-01-01\r\n";
             assert_eq!(client.post_with(extra, &body(40, 100).to_string()).await.status, 200);
         }
+        // Bedrock is told of them in the body.
+        let cloud = json!({
+            "anthropic_version": "bedrock-2023-05-31", "max_tokens": 100,
+            "anthropic_beta": ["claude-code-20250219", "two-days-2031-01-02"],
+            "messages": [{ "role": "user", "content": "hello" }],
+        });
+        client.at("POST /model/us.anthropic.claude-opus-5-5/invoke").post(&cloud.to_string()).await;
         let totals = meter.drain(Duration::from_secs(2)).await;
-        let note = "the beta `one-day-2031-01-01` is not known to this version; it was let through";
-        assert_eq!(totals.notes, [note]);
+        let note = |beta: &str| format!("the beta `{beta}` is not known to this version; it was let through");
+        assert_eq!(totals.notes, [note("one-day-2031-01-01"), note("two-days-2031-01-02")]);
         assert_eq!(provider.witness().heads[1]["anthropic-beta"], "claude-code-20250219,one-day-2031-01-01");
     });
 }
@@ -268,7 +275,7 @@ fn new_tokens_cap_too_and_models_are_routed() {
     run(async {
         let provider = Provider::start(says(200)).await;
         let allowance = Allowance { usd: Usd::from_dollars(100), fresh_tokens: Some(20_000) };
-        let routed = Some("claude-sonnet-5-5".into());
+        let routed = Some(ModelId::new("claude-sonnet-5-5").into());
         let config = Config { allowance, routed, ..config(&provider, "100") };
         let dear = with(body(400, 1_000), "model", json!("claude-opus-5-5")).to_string();
         let meter = start(config).await;

@@ -7,8 +7,8 @@ use tollgate::money::Usd;
 use tollgate::simulate::{Answer, Script};
 
 use crate::run::{
-    KEY, Upstream, agent, announcements, budget, charged, expect_settled, repository, serve, summary, usd,
-    verdict, with_agent,
+    KEY, PRELUDE, Upstream, agent, announcements, budget, charged, expect_settled, repository, serve,
+    summary, usd, verdict, with_agent,
 };
 use crate::support::{Run, Tollgate};
 
@@ -125,7 +125,7 @@ fn effort_and_thinking_are_handed_to_the_agent() {
 }
 
 /// A comment by somebody who may write, which leaves open of what kind the change is to be.
-fn unsure(world: &Tollgate, association: &str, fork: bool) -> String {
+pub(crate) fn unsure(world: &Tollgate, association: &str, fork: bool) -> String {
     let head = if fork { "lee/widgets" } else { "acme/widgets" };
     let event = json!({
         "action": "created",
@@ -153,7 +153,7 @@ fn opinionated(opinion: &'static str) -> Upstream {
     }))
 }
 
-fn asking() -> String {
+pub(crate) fn asking() -> String {
     let file = format!("{}classify: {{ ask_model: when_unsure }}\n", budget("1", "0.1", ""));
     file.replace("usd: 1 ", "usd: 10 ")
 }
@@ -235,6 +235,24 @@ fn nobody_is_asked_without_a_need_or_a_key() {
         .expect_code(2);
     assert_eq!(upstream.witness.snapshot().generations, 2);
     assert!(!KEY.is_empty());
+}
+
+#[test]
+fn a_subscription_is_not_asked_whoever_else_has_a_key() {
+    let upstream = opinionated(r#"{"task": "implementation", "stakes": "high"}"#);
+    let mut world = repository(&asking());
+    let event = unsure(&world, "OWNER", false);
+    for api in ["anthropic", "openai"] {
+        world.env(&format!("TOLLGATE_UPSTREAM_{}", api.to_uppercase()), &upstream.url);
+    }
+    world
+        .env("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-of-a-subscription")
+        .env("OPENAI_API_KEY", "a-key-of-that-vendor");
+    world.env("GITHUB_EVENT_PATH", &event).env("GITHUB_EVENT_NAME", "pull_request_review_comment");
+    let run = world.args(["run", "--", "sh", "-c", &format!("{PRELUDE}ask Go\nsaid\n")]).run();
+    run.expect_code(0);
+    assert_eq!(upstream.witness.snapshot().generations, 1, "the agent's own\n{}", run.stderr);
+    assert!(!run.stderr.contains("second opinion"), "{}", run.stderr);
 }
 
 #[test]

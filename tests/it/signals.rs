@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tollgate::money::Usd;
 use tollgate::simulate::{Answer, Fault, Reply, Script, Wait};
 
+use crate::policies::{asking, unsure};
 use crate::run::{
     agent, announced, arrival, budget, charged, expect_settled, ledger, lines, repository, serve, summary,
     usd, with_agent,
@@ -93,6 +94,34 @@ fn a_cancelled_run_settles_before_it_ends() {
         assert_eq!(charged(&expect_settled(&mut world, false)), upstream.witness.usd());
         assert_eq!(summary(&world)["outcome"], "cancelled");
         assert!(!survives(&world.work()), "something of the agent is still there");
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_a_model_is_asked_about_it_ends_at_once_and_settles() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let (script, requests) =
+            announced(|_| Reply { fault: Fault::Stall, ..Answer::text("Never.").of_tokens(20).into() });
+        let upstream = serve(script);
+        let mut world = repository(&asking());
+        let event = unsure(&world, "OWNER", false);
+        world.env("GITHUB_EVENT_PATH", &event).env("GITHUB_EVENT_NAME", "pull_request_review_comment");
+        let child = with_agent(&mut world, &upstream, "touch ran\n").command().spawn().expect("it starts");
+        arrival(&requests);
+        kill_process(pid(&child), signal).expect("it is there");
+        let output = ended(child);
+        world.forget_args();
+        let stderr = world.redacted(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert_eq!(
+            stderr,
+            "error: cancelled before an agent was started; what the second opinion cost is settled\n"
+        );
+        let ledger = expect_settled(&mut world, false);
+        let runs = ledger["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), 1, "the opinion's: {ledger}");
+        assert!(charged(&ledger) > Usd::ZERO && charged(&ledger) >= upstream.witness.usd(), "{ledger}");
+        assert!(!world.work().join("ran").exists());
     }
 }
 

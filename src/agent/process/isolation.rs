@@ -6,7 +6,7 @@
 //! process of the same user may read.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ struct Facts {
     docker_socket: bool,
     /// Another process has the key in its environment, where the agent could read it.
     key_beside: bool,
+    /// A file that the agent may read has the key in it.
+    key_filed: bool,
 }
 
 impl Facts {
@@ -68,14 +70,18 @@ impl Facts {
                 "the agent can read the key in the environment of another process, such as the shell that \
                  started tollgate: start it there with `exec`"
             }
+            Facts { key_filed: true, .. } => {
+                "the agent can read the file that holds the cloud's credentials, if it looks for it"
+            }
             _ => return Isolation::Hardened,
         };
         Isolation::None { reason: reason.to_owned() }
     }
 }
 
-/// Makes this process unreadable to others of its user, and says what that is worth here for these keys.
-pub async fn harden(keys: &[String]) -> Isolation {
+/// Makes this process unreadable to others of its user, and says what that is worth here for these keys, and for
+/// those in these files.
+pub async fn harden(keys: &[String], files: &[PathBuf]) -> Isolation {
     let root = rustix::process::geteuid().is_root();
     let facts = Facts {
         undumpable: undump(),
@@ -84,6 +90,7 @@ pub async fn harden(keys: &[String]) -> Isolation {
         passwordless_sudo: !root && sudo_works().await,
         docker_socket: !root && docker_socket(Path::new("/var/run/docker.sock")),
         key_beside: !root && keys.iter().any(|key| key_beside(key)),
+        key_filed: files.iter().any(|file| rustix::fs::access(file, rustix::fs::Access::READ_OK).is_ok()),
     };
     facts.level()
 }
@@ -144,6 +151,7 @@ mod tests {
         passwordless_sudo: false,
         docker_socket: false,
         key_beside: false,
+        key_filed: false,
     };
 
     #[test]
@@ -159,6 +167,10 @@ mod tests {
                 Facts { key_beside: true, ..SOUND },
                 "none (the agent can read the key in the environment of another process, such as the shell that \
                  started tollgate: start it there with `exec`)",
+            ),
+            (
+                Facts { key_filed: true, ..SOUND },
+                "none (the agent can read the file that holds the cloud's credentials, if it looks for it)",
             ),
         ] {
             assert_eq!(facts.level().to_string(), shown);

@@ -43,6 +43,15 @@ pub enum AccessError {
     /// A region that is none.
     #[error("AWS_REGION is `{0}`, which is no region\n\nhint: write it like us-east-1")]
     NotARegion(String),
+    /// A secret that cannot be used, in words.
+    #[error("{0}")]
+    Unusable(String),
+    /// An id that is none.
+    #[error(
+        "AWS_ACCESS_KEY_ID is no access key's id: it has other characters than letters and digits\n\nhint: set it to \
+         the id alone, such as ASIA…; aws-actions/configure-aws-credentials does"
+    )]
+    NotAnId,
     /// There is nothing to sign with.
     #[error(
         "Amazon Bedrock is asked for, and there are no credentials for it: neither AWS_BEARER_TOKEN_BEDROCK is set, nor \
@@ -58,21 +67,25 @@ impl Access {
     /// # Errors
     /// What is missing, in words.
     pub fn found(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
-        let var = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+        let var = |name: &str| env(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let secret = |name: &str| super::secret(name, env).map_err(AccessError::Unusable);
         let region = var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")).ok_or(AccessError::NoRegion)?;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !region.bytes().all(plain) {
             return Err(AccessError::NotARegion(region));
         }
-        let keys =
-            match (var("AWS_BEARER_TOKEN_BEDROCK"), var("AWS_ACCESS_KEY_ID"), var("AWS_SECRET_ACCESS_KEY")) {
-                (Some(token), _, _) => Keys::Bearer(Secret::new(token)),
-                (None, Some(id), Some(secret)) => {
-                    let session = var("AWS_SESSION_TOKEN").map(Secret::new);
-                    Keys::Signed { id, secret: Secret::new(secret), session }
-                }
-                _ => return Err(AccessError::NoCredentials),
-            };
+        if let Some(token) = secret("AWS_BEARER_TOKEN_BEDROCK")? {
+            return Ok(Self { region, keys: Keys::Bearer(token) });
+        }
+        let keys = match (var("AWS_ACCESS_KEY_ID"), secret("AWS_SECRET_ACCESS_KEY")?) {
+            (Some(id), Some(_)) if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                return Err(AccessError::NotAnId);
+            }
+            (Some(id), Some(secret_key)) => {
+                Keys::Signed { id, secret: secret_key, session: secret("AWS_SESSION_TOKEN")? }
+            }
+            _ => return Err(AccessError::NoCredentials),
+        };
         Ok(Self { region, keys })
     }
 
@@ -259,33 +272,61 @@ mod tests {
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n\nhint: aws-actions/configure-aws-credentials sets them; profiles \
                  and instance roles are not read",
             ),
+            (
+                &[
+                    ("AWS_REGION", "us-east-1"),
+                    ("AWS_ACCESS_KEY_ID", "AKID"),
+                    ("AWS_SECRET_ACCESS_KEY", "secret\n"),
+                ],
+                "the key in AWS_SECRET_ACCESS_KEY is shorter than 8 bytes: it would be found, and taken out, all over what \
+                 the agent says\n\n\
+                 hint: where a server asks for no key, set any of 8 bytes or more, such as `no-key-needed`",
+            ),
+            (
+                &[("AWS_REGION", "us-east-1"), ("AWS_BEARER_TOKEN_BEDROCK", "a-bearer-token # of ours")],
+                "the key in AWS_BEARER_TOKEN_BEDROCK has a blank, a line end or another character within that no key \
+                 has\n\nhint: set it to the key alone, on one line and without quotation marks or a comment",
+            ),
+            (
+                &[
+                    ("AWS_REGION", "us-east-1"),
+                    ("AWS_ACCESS_KEY_ID", "AKID=AKID"),
+                    ("AWS_SECRET_ACCESS_KEY", "secret-key"),
+                ],
+                "AWS_ACCESS_KEY_ID is no access key's id: it has other characters than letters and digits\n\nhint: set it \
+                 to the id alone, such as ASIA…; aws-actions/configure-aws-credentials does",
+            ),
         ] {
             assert_eq!(found(vars).expect_err("missing"), message);
         }
-        let bearer = found(&[("AWS_DEFAULT_REGION", "us-gov-west-1"), ("AWS_BEARER_TOKEN_BEDROCK", "b")])
-            .expect("access");
-        assert_eq!((bearer.home(), bearer.secrets()), (Region::UsGov, vec!["b".to_owned()]));
+        let bearer = found(&[
+            ("AWS_DEFAULT_REGION", "us-gov-west-1"),
+            ("AWS_BEARER_TOKEN_BEDROCK", " a-bearer-token\n"),
+        ])
+        .expect("access");
+        assert_eq!((bearer.home(), bearer.secrets()), (Region::UsGov, vec!["a-bearer-token".to_owned()]));
         let signed = [
             ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "i"),
-            ("AWS_SECRET_ACCESS_KEY", "s"),
-            ("AWS_SESSION_TOKEN", "t"),
+            ("AWS_ACCESS_KEY_ID", "AKID\n"),
+            ("AWS_SECRET_ACCESS_KEY", "secret-key\n"),
+            ("AWS_SESSION_TOKEN", "session-token "),
         ];
         let signed = found(&signed).expect("access");
         assert_eq!(
             (signed.home(), signed.secrets()),
-            (Region::Regional, vec!["s".to_owned(), "t".to_owned()])
+            (Region::Regional, vec!["secret-key".to_owned(), "session-token".to_owned()])
         );
-        assert!(!format!("{signed:?}").contains("\"s\""), "{signed:?}");
+        assert!(!format!("{signed:?}").contains("secret-key"), "{signed:?}");
     }
 
     #[test]
     fn a_bearer_takes_the_place_of_a_signature() {
         let mut headers = HeaderMap::new();
         let bearer =
-            found(&[("AWS_REGION", "us-east-1"), ("AWS_BEARER_TOKEN_BEDROCK", "abc")]).expect("access");
+            found(&[("AWS_REGION", "us-east-1"), ("AWS_BEARER_TOKEN_BEDROCK", "a-bearer-token\r\n")])
+                .expect("access");
         bearer.sign(Timestamp::UNIX_EPOCH, "POST", "/model/m/invoke", &mut headers, b"{}").expect("signed");
-        assert_eq!(headers["authorization"], "Bearer abc");
+        assert_eq!(headers["authorization"], "Bearer a-bearer-token");
         assert_eq!(headers.len(), 1);
     }
 }

@@ -9,6 +9,7 @@ mod escape;
 pub mod google;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -57,7 +58,6 @@ impl Key {
     /// # Errors
     /// What a cloud misses, in words.
     pub fn found(vendor: Vendor, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
-        let var = |name: &str| env(name).filter(|value| !value.is_empty());
         match vendor {
             Vendor::Vertex => match google::Source::found(env) {
                 Ok(source) => Ok(Some(Self::Google(source))),
@@ -68,12 +68,13 @@ impl Key {
                 Err(error) => Err(error.to_string()),
             },
             Vendor::Anthropic | Vendor::OpenAi | Vendor::Gemini => {
-                if let Some(text) = var(vendor.key_variable()) {
-                    return long_enough(vendor.key_variable(), text).map(|text| Some(Self::account(text)));
+                if let Some(key) = secret(vendor.key_variable(), env)? {
+                    return Ok(Some(Self::Account(key)));
                 }
-                let token = var(SUBSCRIPTION_VARIABLE).filter(|_| vendor == Vendor::Anthropic);
-                let token = token.map(|text| long_enough(SUBSCRIPTION_VARIABLE, text)).transpose()?;
-                Ok(token.map(|text| Self::Subscription(Secret::new(text))))
+                if vendor != Vendor::Anthropic {
+                    return Ok(None);
+                }
+                Ok(secret(SUBSCRIPTION_VARIABLE, env)?.map(Self::Subscription))
             }
         }
     }
@@ -85,6 +86,15 @@ impl Key {
             Self::Account(secret) | Self::Subscription(secret) => vec![secret.text()],
             Self::Aws(access) => access.secrets(),
             Self::Google(source) => source.secrets(),
+        }
+    }
+
+    /// The files that it comes from, which whoever reads them can use as well.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Google(source) => source.files(),
+            Self::Account(_) | Self::Subscription(_) | Self::Aws(_) => Vec::new(),
         }
     }
 
@@ -114,16 +124,31 @@ impl Key {
     }
 }
 
-/// Refuses what is too short to be kept out of texts: it stands in many of them by chance.
-fn long_enough(variable: &str, text: String) -> Result<String, String> {
-    if text.len() >= KEY_BYTES_MIN {
-        return Ok(text);
+/// The secret in a variable, without the blanks and line ends around it that come along when it is copied; nothing
+/// where it is not set.
+///
+/// Refuses what is too short to be kept out of texts, since it stands in many of them by chance, and what can stand
+/// in no header, which would be told by the first request only.
+fn secret(variable: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret>, String> {
+    let Some(text) = env(variable) else { return Ok(None) };
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
     }
-    Err(format!(
-        "the key in {variable} is shorter than {KEY_BYTES_MIN} bytes: it would be found, and taken out, all over \
-         what the agent says\n\n\
-         hint: where a server asks for no key, set any of {KEY_BYTES_MIN} bytes or more, such as `no-key-needed`"
-    ))
+    if text.len() < KEY_BYTES_MIN {
+        return Err(format!(
+            "the key in {variable} is shorter than {KEY_BYTES_MIN} bytes: it would be found, and taken out, all over \
+             what the agent says\n\n\
+             hint: where a server asks for no key, set any of {KEY_BYTES_MIN} bytes or more, such as `no-key-needed`"
+        ));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!(
+            "the key in {variable} has a blank, a line end or another character within that no key has\n\n\
+             hint: set it to the key alone, on one line and without quotation marks or a comment"
+        ));
+    }
+    Ok(Some(Secret::new(text.to_owned())))
 }
 
 /// A secret that shows itself to nobody; its memory is overwritten when it is dropped, as far as safe

@@ -66,7 +66,7 @@ pub async fn attend(shell: &mut Shell, input: impl Read) -> anyhow::Result<u8> {
     };
     upstream.warm().await?;
     let keys = upstream.keys();
-    let isolation = harden(&keys).await.to_string();
+    let isolation = harden(&keys, &upstream.files()).await.to_string();
     let (route, cap) = (&state.route, state.held.cap);
     let meter =
         start::meter(&upstream, &premise.inputs, premise.story().preset(), route, cap, &handle.folder)

@@ -19,12 +19,11 @@ use super::{LOG, METER, Process, STATE};
 use crate::agent::preset;
 use crate::agent::process::harden;
 use crate::cli::Shell;
-use crate::exit::{self, Failure};
 use crate::pipeline::clouds::Via;
 use crate::pipeline::reserve::Begun;
 use crate::pipeline::start::{self, Models};
 use crate::pipeline::voice::{Name, Voice};
-use crate::pipeline::{Story, finish, upstream};
+use crate::pipeline::{Story, cancelled, finish, upstream};
 use crate::provider::Vendor;
 use crate::report::outputs;
 use crate::supervise::Signals;
@@ -86,12 +85,12 @@ pub(in crate::pipeline) async fn leave(
     let handle = Handle { folder: absolute(begun.folder.path())?, key: Key::new() };
     handle.write(STATE, &State::of(story, begun, shell)).context("the run's folder cannot be written")?;
     // The keys are in this process's environment: nobody may read that while it is there.
-    harden(&[]).await;
+    harden(&[], &[]).await;
     let (pid, ready) = attendant(story, begun, &handle, shell).await?;
     let models = Models::of(story.inputs, &begun.route, via);
     let left = Left { pid, ready, models, via, export };
     let told = match signals.pending() {
-        Some(signal) => Err(cancelled(signal)),
+        Some(signal) => Err(cancelled(signal, "cancelled before the agent's step began; nothing was spent")),
         None => tell(story, begun, &handle, &left, shell).await,
     };
     if told.is_err() {
@@ -103,12 +102,6 @@ pub(in crate::pipeline) async fn leave(
 
 fn absolute(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
     std::path::absolute(folder).context("the run's folder cannot be told")
-}
-
-fn cancelled(signal: Signal) -> anyhow::Error {
-    let code = if signal == Signal::INT { exit::INTERRUPTED } else { exit::TERMINATED };
-    let message = "cancelled before the agent's step began; nothing was spent".to_owned();
-    Failure { code, message }.into()
 }
 
 /// Starts the process that stays, and waits until it takes requests.

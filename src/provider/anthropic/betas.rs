@@ -1,5 +1,5 @@
-//! The betas that a request may name in its `anthropic-beta` header. One that nobody here knows may change what
-//! an answer costs, and is worth a word.
+//! The betas that a request may name in its `anthropic-beta` header, or to a cloud in its body. One that nobody here
+//! knows may change what an answer costs, and is worth a word.
 
 use http::HeaderMap;
 
@@ -95,7 +95,12 @@ const KNOWN: [&str; 80] = [
 pub fn unknown_betas(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let named = headers.get_all(HEADER).into_iter().filter_map(|value| value.to_str().ok());
     let names = named.flat_map(|value| value.split(',')).map(str::trim);
-    names.filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX && !KNOWN.contains(name))
+    names.filter(|name| is_unknown(name))
+}
+
+/// Whether it is the name of a beta that is not known. What is too long to be repeated is none.
+pub(super) fn is_unknown(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && !KNOWN.contains(&name)
 }
 
 #[cfg(test)]

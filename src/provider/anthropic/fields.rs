@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::betas;
 use super::content::{self, Content, NotePlace};
 use super::scan::{Flaw, Kind, Marks, Scanner};
 use super::tools::{self, ServerTool, Tools};
@@ -29,6 +30,8 @@ pub(super) struct Found {
     /// Values that the count endpoint takes as they are.
     pub(super) countable: Vec<(&'static str, Range<usize>)>,
     pub(super) unknown: Vec<String>,
+    /// Betas that the body names and this version does not know, [`BETAS_MAX`] of them.
+    pub(super) unknown_betas: Vec<String>,
     /// Bytes of unknown values, which the count endpoint does not get to see.
     pub(super) unknown_bytes: usize,
     pub(super) model: Option<(ModelId, Range<usize>)>,
@@ -55,6 +58,9 @@ pub(super) enum Compaction {
 }
 
 type Read<T> = Result<T, Flaw>;
+
+/// The most names of betas that are kept of one request.
+const BETAS_MAX: usize = 16;
 
 /// Reads a whole body.
 pub(super) fn read(body: &[u8]) -> Read<(Found, Marks)> {
@@ -163,9 +169,10 @@ impl Found {
                     return refused("background requests are not metered; leave background out");
                 }
             }
-            // They change no cost, or lower it. The first two are how clouds are told what headers say elsewhere.
-            "anthropic_beta"
-            | "anthropic_version"
+            // How clouds are told what headers say elsewhere.
+            "anthropic_beta" => self.betas(scan)?,
+            // They change no cost, or lower it.
+            "anthropic_version"
             | "billing_policy"
             | "diagnostics"
             | "fallback_credit_token"
@@ -182,6 +189,24 @@ impl Found {
             }
         }
         Ok(())
+    }
+
+    /// Reads names of betas: a list of them, or one text with commas.
+    fn betas(&mut self, scan: &mut Scanner<'_>) -> Read<()> {
+        let unknown = &mut self.unknown_betas;
+        let mut read = |scan: &mut Scanner<'_>| -> Read<()> {
+            if scan.peek()? != Kind::String {
+                return scan.skip();
+            }
+            let text = scan.string()?.value();
+            let names = text.split(',').map(str::trim).filter(|name| betas::is_unknown(name));
+            unknown.extend(names.take(BETAS_MAX.saturating_sub(unknown.len())).map(str::to_owned));
+            Ok(())
+        };
+        match scan.peek()? {
+            Kind::Array => scan.array(read).map(drop),
+            _ => read(scan),
+        }
     }
 
     fn thinking(&mut self, scan: &mut Scanner<'_>) -> Read<()> {

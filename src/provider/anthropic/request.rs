@@ -110,6 +110,12 @@ impl Request {
         &self.unknown
     }
 
+    /// Betas that the body names and this version does not know.
+    #[must_use]
+    pub fn unknown_betas(&self) -> &[String] {
+        &self.found.unknown_betas
+    }
+
     /// Types of the tools that the provider runs itself (`web_search_20260209`, `mcp_servers`, …). A type
     /// that is not known counts as one of them.
     #[must_use]

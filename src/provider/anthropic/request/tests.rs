@@ -181,3 +181,26 @@ fn only_listed_endpoints_are_known() {
         assert_eq!(super::super::endpoint(method, path), endpoint, "{method} {path}");
     }
 }
+
+#[test]
+fn betas_in_a_body_are_read_as_those_in_a_header_are() {
+    for (value, unknown) in [
+        (r#"["claude-code-20250219","one","two, three"]"#, &["one", "two", "three"][..]),
+        (r#""one,claude-code-20250219""#, &["one"]),
+        ("null", &[]),
+        (r#"[7,{"a":["one"]}]"#, &[]),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":"a"}}],"anthropic_beta":{value}}}"#
+        );
+        let request = Request::parse(body.into()).expect("a request");
+        assert_eq!(request.unknown_betas(), unknown, "{value}");
+        assert!(request.unknown_fields().is_empty());
+    }
+    let many: Vec<String> = (0..100).map(|n| format!("\"beta-{n}\"")).collect();
+    let body = format!(
+        r#"{{"model":"m","max_tokens":1,"messages":[{{"role":"user","content":"a"}}],"anthropic_beta":[{}]}}"#,
+        many.join(",")
+    );
+    assert_eq!(Request::parse(body.into()).expect("a request").unknown_betas().len(), 16);
+}
