@@ -8,7 +8,8 @@ use crate::event::{Change, FileChange};
 use super::ChangeKind;
 use super::patch::{self, Touch};
 use super::paths::{self, Sort};
-use super::text::name_words;
+use super::phrases::{Phrases, phrases};
+use super::text::spaced_words;
 use super::words::Words;
 
 /// What a change is, how sure that is, and why.
@@ -22,6 +23,19 @@ pub(super) struct Nature {
     pub(super) by_paths: bool,
     /// Why, in words.
     pub(super) reason: String,
+    /// What kind of file each of the change's files is, in their order.
+    pub(super) sorts: Vec<Sort>,
+}
+
+impl Nature {
+    fn new(kind: ChangeKind, percent: u8, by_paths: bool, reason: impl Into<String>) -> Self {
+        Self { kind, percent, by_paths, reason: reason.into(), sorts: Vec::new() }
+    }
+
+    /// The files of `change`, whose nature this is, each with what kind of file it is.
+    pub(super) fn files<'a>(&'a self, change: &'a Change) -> impl Iterator<Item = (&'a FileChange, Sort)> {
+        change.files.iter().zip(self.sorts.iter().copied())
+    }
 }
 
 /// Counted files of one change.
@@ -47,10 +61,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(files: &[FileChange]) -> Self {
+    fn of(files: &[FileChange], sorts: &[Sort]) -> Self {
         let mut tally = Self::default();
-        for file in files {
-            let sort = paths::sort(&file.path);
+        for (file, sort) in files.iter().zip(sorts.iter().copied()) {
             let holds_comments = match sort {
                 Sort::Source | Sort::Notebook | Sort::Ci | Sort::Build | Sort::Other | Sort::Site => true,
                 Sort::Test => paths::is_source_file(&file.path),
@@ -102,16 +115,17 @@ impl Tally {
 /// The nature of `change`.
 pub(super) fn nature(change: Option<&Change>) -> Nature {
     let Some(change) = change else {
-        return Nature {
-            kind: ChangeKind::Implementation,
-            percent: 50,
-            by_paths: false,
-            reason: "there is no change to look at".to_owned(),
-        };
+        return Nature::new(ChangeKind::Implementation, 50, false, "there is no change to look at");
     };
-    let mut tally = Tally::of(&change.files);
+    let sorts: Vec<Sort> = change.files.iter().map(|file| paths::sort(&file.path)).collect();
+    let found = weigh(change, Tally::of(&change.files, &sorts));
+    Nature { sorts, ..found }
+}
+
+/// Weighs what the files say together with the title.
+fn weigh(change: &Change, mut tally: Tally) -> Nature {
     let title = title_points(&change.title);
-    let says_comment = name_words(&change.title).iter().any(|word| PROSE.contains(word));
+    let says_comment = spaced_words(&change.title).split(' ').any(|word| PROSE.contains(word));
     // A title that names comments may as well speak of those in tests.
     if title >= 2
         && is_about_comments(&without_names(&change.title).to_lowercase())
@@ -140,7 +154,7 @@ fn unseen(title: i32) -> Nature {
     let kind = if docs { ChangeKind::Docs } else { ChangeKind::Implementation };
     let reason =
         if docs { "no files are known, and the title speaks of documentation" } else { "no files are known" };
-    Nature { kind, percent: if docs { 55 } else { 50 }, by_paths: false, reason: reason.to_owned() }
+    Nature::new(kind, if docs { 55 } else { 50 }, false, reason)
 }
 
 fn without_program(tally: &Tally) -> Nature {
@@ -155,22 +169,18 @@ fn without_program(tally: &Tally) -> Nature {
     } else {
         (ChangeKind::Implementation, 65, "only settings of the documentation change")
     };
-    Nature { kind, percent, by_paths: true, reason: reason.to_owned() }
+    Nature::new(kind, percent, true, reason)
 }
 
 fn without_source(tally: &Tally, title: i32) -> Nature {
     let first = tally.first_firm.as_deref().unwrap_or_default();
     if tally.prose > 0 && tally.firm == 0 && tally.settings == 1 && title >= 3 {
-        return Nature {
-            kind: ChangeKind::Docs,
-            percent: 55,
-            by_paths: false,
-            reason: format!("the title speaks of documentation, and {first} is the only other file"),
-        };
+        let reason = format!("the title speaks of documentation, and {first} is the only other file");
+        return Nature::new(ChangeKind::Docs, 55, false, reason);
     }
     let percent = if tally.prose > 0 { 85 } else { 95 };
     let reason = format!("{first} is not prose");
-    Nature { kind: ChangeKind::Implementation, percent, by_paths: true, reason }
+    Nature::new(ChangeKind::Implementation, percent, true, reason)
 }
 
 /// Weighs the title against what the files say. Positive points speak for documentation.
@@ -184,13 +194,9 @@ fn with_source(tally: &Tally, title: i32) -> Nature {
     }
     points -= 4 * i32::from(tally.firm > 0) + i32::from(tally.settings > 0);
     if points >= 3 {
-        return Nature {
-            kind: ChangeKind::Docs,
-            percent: if points >= 5 { 72 } else { 60 },
-            by_paths: false,
-            reason: "the title speaks of documentation; whether only comments change, names and counts do not tell"
-                .to_owned(),
-        };
+        let reason =
+            "the title speaks of documentation; whether only comments change, names and counts do not tell";
+        return Nature::new(ChangeKind::Docs, if points >= 5 { 72 } else { 60 }, false, reason);
     }
     let percent = match points {
         ..=0 => 90,
@@ -198,7 +204,7 @@ fn with_source(tally: &Tally, title: i32) -> Nature {
         _ => 58,
     };
     let reason = if tally.firm > 0 { "code and what belongs to it change" } else { "code changes" };
-    Nature { kind: ChangeKind::Implementation, percent, by_paths: points <= 0, reason: reason.to_owned() }
+    Nature::new(ChangeKind::Implementation, percent, points <= 0, reason)
 }
 
 /// The type and the rest of a title that follows Conventional Commits.
@@ -234,7 +240,7 @@ pub(super) fn title_signs(full: &str) -> [(&'static str, i32); 5] {
         }
         _ => 0,
     };
-    let named = NAMED_PROSE.iter().any(|it| lower.contains(it));
+    let named = NAMED_PROSE.any(&lower);
     let by_thing = if has(&DOC_COMMENTS) || named {
         3
     } else {
@@ -257,8 +263,8 @@ pub(super) fn title_signs(full: &str) -> [(&'static str, i32); 5] {
 }
 
 /// How many files of each kind a change has, in words.
-pub(super) fn kinds(change: &Change) -> Vec<(&'static str, u64)> {
-    let tally = Tally::of(&change.files);
+pub(super) fn kinds(change: &Change, nature: &Nature) -> Vec<(&'static str, u64)> {
+    let tally = Tally::of(&change.files, &nature.sorts);
     let comments = ("edits of comments alone, by their patch", tally.comments);
     [
         ("prose", tally.prose),
@@ -275,7 +281,7 @@ pub(super) fn kinds(change: &Change) -> Vec<(&'static str, u64)> {
 }
 
 /// Prose by two words.
-const NAMED_PROSE: [&str; 14] = [
+static NAMED_PROSE: Phrases = phrases!(&[
     "doc comment",
     "doc string",
     "doc example",
@@ -290,7 +296,7 @@ const NAMED_PROSE: [&str; 14] = [
     "duplicated word",
     "redundant word",
     "double word",
-];
+]);
 
 /// Whether comments are what is edited, rather than something that a program has: "fix the comment on resize", but
 /// not "fix comment deletion".
@@ -332,7 +338,7 @@ fn names_option(title: &str) -> bool {
 fn keeps_help(path: &str) -> bool {
     static NAMES: Words =
         Words::of("flag flags cli arg args option options opts help usage cmd command commands");
-    paths::is_source_file(path) && name_words(path).iter().any(|word| NAMES.contains(word))
+    paths::is_source_file(path) && spaced_words(path).split(' ').any(|word| NAMES.contains(word))
 }
 
 /// Types of Conventional Commits that are not about prose, whatever the rest of the title says.

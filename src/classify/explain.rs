@@ -85,7 +85,7 @@ pub fn signals(event: &Event, rules: &[Rule]) -> Vec<Signal> {
         found.push(signal(Of::Stakes, stakes.to_string(), source, says, decides));
     }
     if let Some(change) = &event.change {
-        for (kind, count) in change::kinds(change) {
+        for (kind, count) in change::kinds(change, &nature) {
             let says = format!("{count} of {}: {kind}", change.files.len());
             found.push(signal(Of::Change, String::new(), "files", says, nature.by_paths));
         }

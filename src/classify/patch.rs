@@ -7,6 +7,8 @@
 
 mod start;
 
+use std::sync::LazyLock;
+
 use super::words::Words;
 
 /// The most bytes of a patch that are read.
@@ -190,9 +192,10 @@ enum Within {
 fn strip(lines: &[&str], syntax: &Syntax, start: Within) -> Stripped {
     let mut found = Stripped::default();
     let mut within = start;
+    let (mut code, mut comment) = (String::new(), String::new());
     for line in lines {
-        let mut code = String::new();
-        let mut comment = String::new();
+        code.clear();
+        comment.clear();
         let continues = found.code.last().is_some_and(|last| {
             let last = last.trim_end();
             last.ends_with(['=', '(', '[', '{', ',', '+', '\\']) || last.ends_with("return")
@@ -326,35 +329,28 @@ static PRAGMAS: Words = Words::of(
      codespell:ignore yaml-language-server: $schema language=",
 );
 
+/// Beginnings of pragmas that go on with the name of a rule or a setting. All of them end with a colon or a dash.
+static PRAGMA_STARTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let named = PRAGMAS.iter().filter(|pragma| pragma.ends_with(':') && pragma.len() > 4);
+    let tools =
+        ["eslint-", "stylelint-", "prettier-", "oxlint-", "biome-", "rubocop:", "swiftlint:", "checkov:"];
+    named.chain(tools).collect()
+});
+
 fn is_pragma(comment: &str) -> bool {
     if comment.starts_with("#!") || comment.starts_with("//go:") || comment.starts_with("//export ") {
         return true;
     }
     // A pragma may follow other words of the same comment: `# why not  # noqa`.
     comment.split("  #").chain(comment.split("//")).any(|part| {
-        let text = part.trim_start_matches(['#', '/', '*', '-', '!', ';', ' ', '\t', '<']).to_lowercase();
-        let first =
-            text.split(|c: char| c.is_whitespace() || c == '(' || c == '[').next().unwrap_or_default();
+        let text = part.trim_start_matches(['#', '/', '*', '-', '!', ';', ' ', '\t', '<']);
+        let first = text.split(|c: char| c.is_whitespace() || c == '(' || c == '[').next();
+        let first = first.unwrap_or_default().to_lowercase();
         let key = first.trim_end_matches(',');
         PRAGMAS.contains(key)
-            || PRAGMAS
-                .iter()
-                .any(|pragma| pragma.ends_with(':') && pragma.len() > 4 && key.starts_with(pragma))
-            || [
-                "eslint-",
-                "stylelint-",
-                "prettier-",
-                "oxlint-",
-                "biome-",
-                "tslint:",
-                "rubocop:",
-                "swiftlint:",
-                "checkov:",
-            ]
-            .iter()
-            .any(|start| key.starts_with(start))
+            || (key.contains([':', '-']) && PRAGMA_STARTS.iter().any(|start| key.starts_with(start)))
             || key.split(':').next().is_some_and(|key| matches!(key, "noqa" | "nolint" | "nosec"))
-            || (first == "-*-" && text.contains("coding"))
+            || (first == "-*-" && text.to_lowercase().contains("coding"))
     })
 }
 

@@ -7,6 +7,7 @@
 use super::clause::{Clause, clause_words, sentence_clauses};
 use super::foreign;
 use super::object::{Object, join, object_of, thing};
+use super::phrases::{Phrases, phrases};
 use super::text::sentences;
 use super::words::{AGENTS, ARCHITECTURE, CHANGE, CHATTER, FILLERS, JUDGE, JUDGEMENTS, LONG, MECHANICAL};
 use crate::task::Task;
@@ -48,7 +49,7 @@ impl Request {
 
 /// Whether a text says that documentation alone is to change.
 fn only_docs(text: &str) -> bool {
-    const SAID: [&str; 7] = [
+    static SAID: Phrases = phrases!(&[
         "docs only",
         "docs-only",
         "documentation only",
@@ -56,8 +57,8 @@ fn only_docs(text: &str) -> bool {
         "only the docs",
         "only documentation",
         "only the documentation",
-    ];
-    SAID.iter().any(|said| text.contains(said))
+    ]);
+    SAID.any(text)
 }
 
 /// What `text` asks for; `None` where it asks for nothing.
@@ -298,7 +299,7 @@ fn is_mechanical(text: &str) -> bool {
 }
 
 fn is_long(text: &str) -> bool {
-    LONG.iter().any(|sign| text.contains(sign))
+    LONG.any(text)
 }
 
 fn is_sweeping(text: &str) -> bool {

@@ -8,7 +8,7 @@ use super::ask::Ask;
 use super::change::{Nature, conventional};
 use super::paths::{self, Sort};
 use super::phrases::{Phrases, phrases};
-use super::text::{name_words, own_lines};
+use super::text::{name_words, own_lines, spaced_words};
 use super::words::Words;
 use crate::event::{Change, Event, FileChange};
 use crate::task::{Stakes, Task};
@@ -84,19 +84,21 @@ const RISKY_PHRASES: [&str; 36] = [
 
 /// The stakes, and why.
 pub(super) fn judge(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
+    let in_comment = event.comment.as_ref().and_then(|(text, _)| risky(&own_lines(text)));
     if task == Task::Review
         && ask.and_then(|ask| ask.request.as_ref()).is_some_and(|request| request.of_prose)
-        && event.comment.as_ref().is_none_or(|(text, _)| risky(&own_lines(text)).is_none())
+        && in_comment.is_none()
     {
         return (Stakes::Low, "prose alone is to be judged".to_owned());
     }
     if let Some(change) = &event.change
+        && in_comment.is_none()
         && asks_nothing_more(event, task, ask)
         && let Some(reason) = cosmetic(change, nature)
     {
         return (Stakes::Low, if task == Task::Review { format!("a review of {reason}") } else { reason });
     }
-    if let Some(reason) = risk(event, task, ask, nature) {
+    if let Some(reason) = risk(event, task, ask, nature, in_comment) {
         return (if task == Task::Docs { Stakes::Medium } else { Stakes::High }, reason);
     }
     match task {
@@ -138,11 +140,12 @@ pub(super) fn signals(
     if let Some(word) = risky(&change.title) {
         found.push(("title", format!("speaks of {word}"), Stakes::High));
     }
-    let dangerous = change.files.iter().filter_map(|file| Some((file, risky_path(&file.path)?)));
+    let dangerous =
+        nature.files(change).filter_map(|(file, sort)| Some((file, risky_path(&file.path, sort)?)));
     for (file, why) in dangerous.take(PATHS_MAX) {
         found.push(("file", format!("{} is about {why}", file.path), Stakes::High));
     }
-    found.extend(large(change).map(|why| ("size", why, Stakes::High)));
+    found.extend(large(change, nature).map(|why| ("size", why, Stakes::High)));
     let light = cosmetic(change, nature).or_else(|| slight(change, nature));
     found.extend(light.map(|why| ("change", why, Stakes::Low)));
     found
@@ -154,7 +157,7 @@ fn docs(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes, String) {
         return (Stakes::Medium, "a long text is asked for".to_owned());
     }
     let continues = request.is_none_or(|request| !request.specific) || event.comment.is_none();
-    let added = event.change.as_ref().map_or(0, prose_lines);
+    let added = event.change.as_ref().map_or(0, |change| prose_lines(change, nature));
     if continues && added > LONG_PROSE_LINES {
         return (Stakes::Medium, format!("{added} lines of prose are added"));
     }
@@ -171,7 +174,7 @@ fn review(event: &Event, nature: &Nature) -> (Stakes, String) {
     if let Some(reason) = slight(change, nature) {
         return (Stakes::Low, format!("a review of {reason}"));
     }
-    if let Some(reason) = large(change) {
+    if let Some(reason) = large(change, nature) {
         return (Stakes::High, reason);
     }
     (Stakes::Medium, "a review of an ordinary change".to_owned())
@@ -195,7 +198,7 @@ fn implementation(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes,
     {
         return (Stakes::Low, reason);
     }
-    if let Some(reason) = large(change) {
+    if let Some(reason) = large(change, nature) {
         return (Stakes::High, reason);
     }
     (Stakes::Medium, "an ordinary change".to_owned())
@@ -205,21 +208,21 @@ fn implementation(event: &Event, ask: Option<&Ask>, nature: &Nature) -> (Stakes,
 fn slight(change: &Change, nature: &Nature) -> Option<String> {
     if change.files.is_empty() || (change.files.len() as u64) < change.files_total {
         let known = change.author.trusted() && !change.files.is_empty();
-        return (known && is_bump(change)).then(|| "a version bump".to_owned());
+        return (known && is_bump(change, nature)).then(|| "a version bump".to_owned());
     }
     if nature.kind == ChangeKind::Docs && (nature.by_paths || change.author.trusted()) {
         let comments = if nature.by_paths { 0 } else { change.additions_total };
-        let long = prose_lines(change) > LONG_PROSE_LINES || comments > LONG_COMMENT_LINES;
+        let long = prose_lines(change, nature) > LONG_PROSE_LINES || comments > LONG_COMMENT_LINES;
         return (!long).then(|| "documentation".to_owned());
     }
-    let sorts: Vec<Sort> = change.files.iter().map(|file| paths::sort(&file.path)).collect();
+    let sorts = &nature.sorts;
     if sorts.iter().all(|sort| *sort == Sort::Lock) {
         return Some("lock files alone".to_owned());
     }
     if !change.author.trusted() || breaks(change) {
         return None;
     }
-    if is_bump(change) {
+    if is_bump(change, nature) {
         return Some("a version bump".to_owned());
     }
     let lines = change.additions_total + change.deletions_total;
@@ -229,7 +232,7 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
     let no_program = sorts.iter().all(|sort| {
         !matches!(sort, Sort::Source | Sort::Test | Sort::Notebook | Sort::Site | Sort::Template)
     });
-    if let Some(reason) = small_by_sort(change, &sorts, lines) {
+    if let Some(reason) = small_by_sort(change, nature, lines) {
         return Some(reason);
     }
     let small_chore =
@@ -245,8 +248,7 @@ fn slight(change: &Change, nature: &Nature) -> Option<String> {
 /// The change is all that is asked about.
 fn asks_nothing_more(event: &Event, task: Task, ask: Option<&Ask>) -> bool {
     let specific = ask.and_then(|ask| ask.request.as_ref()).is_some_and(|request| request.specific);
-    let risky_comment = event.comment.as_ref().is_some_and(|(text, _)| risky(&own_lines(text)).is_some());
-    task != Task::Docs && !risky_comment && (task == Task::Review || event.comment.is_none() || !specific)
+    task != Task::Docs && (task == Task::Review || event.comment.is_none() || !specific)
 }
 
 /// Why a change is of the look alone, by its title, whose author may write: formatting, lint, wording.
@@ -309,16 +311,13 @@ fn breaks(change: &Change) -> bool {
 }
 
 /// Few lines of files of a kind in which few lines are slight.
-fn small_by_sort(change: &Change, sorts: &[Sort], lines: u64) -> Option<String> {
-    let all = |fits: fn(&Sort) -> bool| sorts.iter().all(fits);
+fn small_by_sort(change: &Change, nature: &Nature, lines: u64) -> Option<String> {
+    let all = |fits: fn(&Sort) -> bool| nature.sorts.iter().all(fits);
     let (kind, _) = conventional(&change.title);
     if all(|sort| matches!(sort, Sort::Housekeeping | Sort::Prose)) {
         return Some("settings of the forge or the editor".to_owned());
     }
-    if change
-        .files
-        .iter()
-        .any(|file| file.path.starts_with(".github/") && paths::sort(&file.path) == Sort::Template)
+    if nature.files(change).any(|(file, sort)| file.path.starts_with(".github/") && sort == Sort::Template)
         && all(|sort| matches!(sort, Sort::Housekeeping | Sort::Prose | Sort::Template))
     {
         return Some("templates of the forge".to_owned());
@@ -326,11 +325,11 @@ fn small_by_sort(change: &Change, sorts: &[Sort], lines: u64) -> Option<String> 
     if all(|sort| matches!(sort, Sort::Strings | Sort::Prose)) && lines <= 60 {
         return Some(format!("{lines} lines of an interface's strings"));
     }
-    let recorded = |file: &FileChange| {
-        paths::sort(&file.path) == Sort::Test
+    let recorded = |(file, sort): (&FileChange, Sort)| {
+        sort == Sort::Test
             && [".snap", ".stderr", ".stdout", ".golden", ".txt"].iter().any(|end| file.path.ends_with(end))
     };
-    if change.files.iter().all(recorded) && lines <= 60 {
+    if lines <= 60 && nature.files(change).all(recorded) {
         return Some("recorded output of tests".to_owned());
     }
     let about_docs = matches!(kind.as_deref(), Some("docs" | "doc"))
@@ -345,12 +344,12 @@ fn small_by_sort(change: &Change, sorts: &[Sort], lines: u64) -> Option<String> 
             )
         })
     {
-        let own = change.files.iter().filter(|file| paths::sort(&file.path) == Sort::Site);
-        let site_added: u64 = own.map(|file| file.additions).sum();
+        let own = nature.files(change).filter(|(_, sort)| *sort == Sort::Site);
+        let site_added: u64 = own.map(|(file, _)| file.additions).sum();
         return (site_added <= 100).then(|| "settings and looks of the documentation".to_owned());
     }
-    let shown = |file: &FileChange| paths::is_example(&file.path) || paths::sort(&file.path) == Sort::Prose;
-    if lines <= 40 && change.files.iter().all(shown) {
+    let shown = |(file, sort): (&FileChange, Sort)| sort == Sort::Prose || paths::is_example(&file.path);
+    if lines <= 40 && nature.files(change).all(shown) {
         return Some("examples".to_owned());
     }
     None
@@ -366,7 +365,7 @@ fn is_version(text: &str) -> bool {
 
 /// A new version of a dependency, or of the project itself: the title says so, and the files are of
 /// that kind.
-fn is_bump(change: &Change) -> bool {
+fn is_bump(change: &Change, nature: &Nature) -> bool {
     let (kind, rest) = conventional(&change.title);
     let words = name_words(&change.title);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
@@ -376,14 +375,13 @@ fn is_bump(change: &Change) -> bool {
         || lower.starts_with("version packages")
         || (has(&["prepare", "publish", "cut", "tag"])
             && (has(&["release"]) || lower.split_whitespace().any(is_version)))
-        || (has(&["pin", "unpin", "upgrade", "update"])
-            && change.files.iter().any(|file| paths::sort(&file.path) == Sort::Lock))
+        || (has(&["pin", "unpin", "upgrade", "update"]) && nature.sorts.contains(&Sort::Lock))
         || kind.as_deref() == Some("release")
         || lower.starts_with("release")
         || (has(&["update", "upgrade"]) && has(&["dependency", "action"]));
-    let fits = |file: &FileChange| {
+    let fits = |(file, sort): (&FileChange, Sort)| {
         let packaging = matches!(
-            paths::sort(&file.path),
+            sort,
             Sort::Lock | Sort::Build | Sort::Ci | Sort::Prose | Sort::Generated | Sort::Housekeeping
         );
         packaging
@@ -391,10 +389,10 @@ fn is_bump(change: &Change) -> bool {
             || file.path.ends_with("package.json")
             || file.additions + file.deletions <= 6
     };
-    says && change.files.iter().all(fits)
+    says && nature.files(change).all(fits)
 }
 
-fn large(change: &Change) -> Option<String> {
+fn large(change: &Change, nature: &Nature) -> Option<String> {
     let counted = |sort: Sort| {
         !matches!(
             sort,
@@ -415,13 +413,13 @@ fn large(change: &Change) -> Option<String> {
     }
     let mut lines = 0;
     let mut files = 0;
-    let recorded = |file: &FileChange| {
-        paths::sort(&file.path) == Sort::Test
+    let recorded = |file: &FileChange, sort| {
+        sort == Sort::Test
             && [".txt", ".snap", ".stderr", ".stdout", ".json", ".golden", ".html", ".svg"]
                 .iter()
                 .any(|end| file.path.ends_with(end))
     };
-    for file in change.files.iter().filter(|file| counted(paths::sort(&file.path)) && !recorded(file)) {
+    for (file, _) in nature.files(change).filter(|(file, sort)| counted(*sort) && !recorded(file, *sort)) {
         lines += file.additions + file.deletions;
         files += 1;
     }
@@ -433,17 +431,23 @@ fn large(change: &Change) -> Option<String> {
         .then(|| format!("a large change: {lines} lines in {files} files"))
 }
 
-fn prose_lines(change: &Change) -> u64 {
-    let prose = change.files.iter().filter(|file| paths::sort(&file.path) == Sort::Prose);
-    prose.map(|file| file.additions).sum()
+fn prose_lines(change: &Change, nature: &Nature) -> u64 {
+    let prose = nature.files(change).filter(|(_, sort)| *sort == Sort::Prose);
+    prose.map(|(file, _)| file.additions).sum()
 }
 
-/// What about this is dangerous to get wrong.
-fn risk(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> Option<String> {
+/// What about this is dangerous to get wrong; `in_comment` is what of that the comment speaks of.
+fn risk(
+    event: &Event,
+    task: Task,
+    ask: Option<&Ask>,
+    nature: &Nature,
+    in_comment: Option<String>,
+) -> Option<String> {
     let request = ask.and_then(|ask| ask.request.as_ref());
     if task != Task::Docs
-        && let Some((text, _)) = event.comment.as_ref().filter(|(_, author)| !author.bot)
-        && let Some(word) = risky(&own_lines(text))
+        && event.comment.as_ref().is_some_and(|(_, author)| !author.bot)
+        && let Some(word) = in_comment
     {
         return Some(format!("the comment speaks of {word}"));
     }
@@ -459,34 +463,34 @@ fn risk(event: &Event, task: Task, ask: Option<&Ask>, nature: &Nature) -> Option
     let change = event.change.as_ref()?;
     let prose = nature.kind == ChangeKind::Docs && (nature.by_paths || change.author.trusted());
     // A dependency may be called what it likes, and tests are about things, they are not the things.
-    let beside = change.author.trusted() && (is_bump(change) || tests_alone(change));
+    let beside = change.author.trusted() && (is_bump(change, nature) || tests_alone(change, nature));
     if !prose
         && !beside
         && let Some(word) = risky(&change.title)
     {
         return Some(format!("the title speaks of {word}"));
     }
-    change
-        .files
-        .iter()
-        .find_map(|file| {
-            let why = risky_path(&file.path)?;
-            Some(format!("{} is about {why}", file.path))
-        })
-        .filter(|_| !prose)
+    if prose {
+        return None;
+    }
+    nature.files(change).find_map(|(file, sort)| {
+        let why = risky_path(&file.path, sort)?;
+        Some(format!("{} is about {why}", file.path))
+    })
 }
 
-fn tests_alone(change: &Change) -> bool {
+fn tests_alone(change: &Change, nature: &Nature) -> bool {
     let all = change.files.len() as u64 >= change.files_total && !change.files.is_empty();
-    all && change.files.iter().all(|file| paths::sort(&file.path) == Sort::Test)
+    all && nature.sorts.iter().all(|sort| *sort == Sort::Test)
 }
 
-/// What is dangerous about a path. Prose and tests are about things, they are not the things.
-fn risky_path(path: &str) -> Option<String> {
+/// What is dangerous about a path of a file of this sort. Prose and tests are about things, they are not the
+/// things.
+fn risky_path(path: &str, sort: Sort) -> Option<String> {
     if paths::is_example(path) {
         return None;
     }
-    match paths::sort(path) {
+    match sort {
         Sort::Instructions => return Some("what agents are told".to_owned()),
         Sort::Prose
         | Sort::Figure
@@ -523,9 +527,8 @@ fn risky_path(path: &str) -> Option<String> {
 }
 
 fn risky(text: &str) -> Option<String> {
-    let words = name_words(text);
-    let joined = words.join(" ");
-    let first = ALL_RISKY_PHRASES.places(&joined).map(|(_, number)| number).min();
-    let phrase = first.map(|number| RISKY_PHRASES[number].to_owned());
-    phrase.or_else(|| words.into_iter().find(|word| RISKY_WORDS.contains(word)))
+    let words = spaced_words(text);
+    let first = ALL_RISKY_PHRASES.places(&words).map(|(_, number)| number).min();
+    let found = first.map(|number| RISKY_PHRASES[number]);
+    found.or_else(|| words.split(' ').find(|word| RISKY_WORDS.contains(word))).map(str::to_owned)
 }

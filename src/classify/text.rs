@@ -128,11 +128,11 @@ pub(super) fn own_lines(text: &str) -> String {
     }
     let visible = without_hidden(&text[..end]);
     let mut own = String::new();
-    let mut fence: Option<char> = None;
+    let mut fence: Option<&str> = None;
     let mut after_blank = true;
     for line in visible.lines() {
         let trimmed = line.trim_start();
-        let mark = ['`', '~'].into_iter().find(|mark| trimmed.starts_with(&mark.to_string().repeat(3)));
+        let mark = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
         if let Some(open) = fence {
             if mark == Some(open) {
                 fence = None;
@@ -210,25 +210,33 @@ fn push(sentence: &str, into: &mut Vec<String>) {
 
 /// The words of a name or a path, split at everything but letters and digits and inside `camelCase`.
 pub(super) fn name_words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word = String::new();
+    spaced_words(name).split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The same words as one text, with a space between.
+pub(super) fn spaced_words(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + name.len() / 4);
     let mut chars = name.chars().peekable();
     let mut before = None;
     while let Some(c) = chars.next() {
-        let last = before.replace(c);
+        let last: Option<char> = before.replace(c);
         if !c.is_alphanumeric() {
-            words.push(std::mem::take(&mut word));
+            end_word(&mut words);
             continue;
         }
-        let after_lower = last.is_some_and(char::is_lowercase);
-        let before_lower = chars.peek().is_some_and(|next| next.is_lowercase());
-        let ends_acronym = last.is_some_and(char::is_uppercase) && before_lower;
-        if c.is_uppercase() && (after_lower || ends_acronym) {
-            words.push(std::mem::take(&mut word));
+        let mut ends_acronym = || chars.peek().is_some_and(|next| next.is_lowercase());
+        let begins_after = |last: char| last.is_lowercase() || (last.is_uppercase() && ends_acronym());
+        if c.is_uppercase() && last.is_some_and(begins_after) {
+            end_word(&mut words);
         }
-        word.extend(c.to_lowercase());
+        words.extend(c.to_lowercase());
     }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
+    words.truncate(words.trim_end_matches(' ').len());
     words
+}
+
+fn end_word(words: &mut String) {
+    if !words.is_empty() && !words.ends_with(' ') {
+        words.push(' ');
+    }
 }

@@ -3,17 +3,52 @@
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
+use super::phrases::{Phrases, phrases};
+
 /// A set of words, written with spaces between.
 pub(super) struct Words {
     text: &'static str,
+    known: OnceLock<Known>,
+}
+
+/// A set of words, made for being asked for words that it does not have.
+struct Known {
     /// By length and then by letters: most comparisons are of two numbers.
-    sorted: OnceLock<Vec<&'static str>>,
+    sorted: Vec<&'static str>,
+    /// The lengths of the words that begin with each letter, one bit a length: most words that are asked for
+    /// need no comparison at all.
+    lengths: [u32; 32],
+}
+
+impl Known {
+    fn of(words: impl Iterator<Item = &'static str>) -> Self {
+        let mut sorted: Vec<_> = words.collect();
+        sorted.sort_unstable_by(|a, b| by_length(a, b));
+        let mut lengths = [0; 32];
+        for word in &sorted {
+            let (letter, length) = letter_and_length(word);
+            lengths[letter] |= length;
+        }
+        Self { sorted, lengths }
+    }
+
+    fn contains(&self, word: &str) -> bool {
+        let (letter, length) = letter_and_length(word);
+        self.lengths[letter] & length != 0
+            && self.sorted.binary_search_by(|known| by_length(known, word)).is_ok()
+    }
+}
+
+/// A place for the first letter among 32, which no two letters of the alphabet share, and a bit for the length.
+fn letter_and_length(word: &str) -> (usize, u32) {
+    let letter = word.as_bytes().first().map_or(0, |first| first % 32);
+    (usize::from(letter), 1 << word.len().min(31))
 }
 
 impl Words {
     /// The words of `text`.
     pub(super) const fn of(text: &'static str) -> Self {
-        Self { text, sorted: OnceLock::new() }
+        Self { text, known: OnceLock::new() }
     }
 
     /// Each of them.
@@ -23,12 +58,7 @@ impl Words {
 
     /// Whether `word` is one of them.
     pub(super) fn contains(&self, word: &str) -> bool {
-        let sorted = self.sorted.get_or_init(|| {
-            let mut words: Vec<_> = self.iter().collect();
-            words.sort_unstable_by(|a, b| by_length(a, b));
-            words
-        });
-        sorted.binary_search_by(|known| by_length(known, word)).is_ok()
+        self.known.get_or_init(|| Known::of(self.iter())).contains(word)
     }
 }
 
@@ -163,7 +193,7 @@ pub(super) static ARCHITECTURE: Words = Words::of(
 );
 
 /// Signs of a long text.
-pub(super) const LONG: &[&str] = &[
+pub(super) static LONG: Phrases = phrases!(&[
     "guide",
     "tutorial",
     "comprehensive",
@@ -176,7 +206,7 @@ pub(super) const LONG: &[&str] = &[
     "in detail",
     "architecture",
     "handbook",
-];
+]);
 
 /// Words before "in", "into" or "to" that make of what follows a source, and no place to write to.
 pub(super) static AS_SAID: Words = Words::of(
@@ -197,3 +227,19 @@ pub(super) static CHATTER: Words = Words::of(
 /// Verbs of somebody who says what they would do, rather than of work: "would you merge this?"
 pub(super) static VERDICTS: Words =
     Words::of("merge approve ship prefer recommend keep consider expect say call choose trust accept sign");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_its_words_and_no_others() {
+        const LONG: &str = "a-word-of-more-than-thirty-two-letters";
+        static SET: Words = Words::of("fix fit re-view ünder /// a-word-of-more-than-thirty-two-letters +1");
+        assert!(SET.iter().all(|word| SET.contains(word)));
+        for other in ["", "f", "fi", "fir", "fixx", "Fix", "under", "//", "+", "+2", &LONG[1..], &LONG[..32]]
+        {
+            assert!(!SET.contains(other), "{other}");
+        }
+    }
+}

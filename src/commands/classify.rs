@@ -2,7 +2,7 @@
 //!
 //! With `--input`, JSON Lines in and out; without, the current event.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -116,7 +116,7 @@ pub fn run(
 }
 
 fn lines(
-    mut input: impl BufRead,
+    mut input: BufReader<impl Read>,
     name: &str,
     judge: Judge<'_>,
     format: Format,
@@ -124,6 +124,7 @@ fn lines(
     err: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let mut status = exit::PASS;
+    let mut out = BufWriter::new(out);
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -138,13 +139,19 @@ fn lines(
             continue;
         }
         match parse_line(&line) {
-            Ok((id, event)) => write_answer(out, format, &id, &judge.of(&event))?,
+            Ok((id, event)) => write_answer(&mut out, format, &id, &judge.of(&event))?,
             Err(error) => {
                 status = exit::USAGE;
+                out.flush()?;
                 writeln!(err, "{name}:{number}: {error}")?;
             }
         }
+        // Whoever sends one event at a time waits for each answer.
+        if input.buffer().is_empty() {
+            out.flush()?;
+        }
     }
+    out.flush()?;
     Ok(status)
 }
 
@@ -200,4 +207,54 @@ fn write_answer(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use super::*;
+
+    /// What was written so far, and how much of that had been when each line was asked for.
+    #[derive(Default)]
+    struct Seen {
+        written: Vec<u8>,
+        lines_at_read: Vec<usize>,
+    }
+
+    struct Out<'a>(&'a RefCell<Seen>);
+
+    impl Write for Out<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().written.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Hands out one line at a time, as somebody does who waits for each answer.
+    struct In<'a>(&'a RefCell<Seen>, std::vec::IntoIter<&'a str>);
+
+    impl Read for In<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let mut seen = self.0.borrow_mut();
+            let answers = seen.written.iter().filter(|byte| **byte == b'\n').count();
+            seen.lines_at_read.push(answers);
+            self.1.next().map_or(Ok(0), |line| line.as_bytes().read(into))
+        }
+    }
+
+    #[test]
+    fn an_answer_is_there_before_the_next_event_is_waited_for() {
+        const LINE: &str = "{\"id\":\"1\",\"event\":{\"name\":\"push\"},\"title\":\"x\",\"files\":[]}\n";
+        let seen = RefCell::new(Seen::default());
+        let input = BufReader::new(In(&seen, vec![LINE, LINE].into_iter()));
+        let judge = Judge { rules: &[], explain: false };
+        let status = lines(input, "stdin", judge, Format::Json, &mut Out(&seen), &mut io::sink());
+        assert_eq!(status.expect("it can be written"), exit::PASS);
+        assert_eq!(seen.borrow().lines_at_read, [0, 1, 2]);
+    }
 }

@@ -4,6 +4,7 @@
 //! [`local`] the git repository that tollgate was started in, through [`git`]. [`source`] picks among
 //! them, and is the only place here that looks at the environment. `classify` decides on the value.
 
+mod borrowed;
 pub mod git;
 pub mod github;
 mod json;

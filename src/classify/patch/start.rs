@@ -46,9 +46,11 @@ pub(super) fn likeliest(old: &[&str], new: &[&str], syntax: &Syntax) -> Vec<Gues
 fn fit(lines: &[&str], syntax: &Syntax, place: Within) -> i32 {
     let mut within = place;
     let mut score = 0;
-    let mut before = String::new();
+    let (mut code, mut comment, mut before) = (String::new(), String::new(), String::new());
+    let backticks = syntax.long_quotes.contains('`');
     for line in lines {
-        let (mut code, mut comment) = (String::new(), String::new());
+        code.clear();
+        comment.clear();
         let started = within;
         let continues = before.trim_end().ends_with(['=', '(', '[', '{', ',', '+', '\\']);
         within = strip_line(line, syntax, within, continues, &mut code, &mut comment);
@@ -81,10 +83,14 @@ fn fit(lines: &[&str], syntax: &Syntax, place: Within) -> i32 {
             score += if in_comment { 1 } else { -2 };
         }
         // A text ends where it looks like an end, and begins after something that takes it.
-        let ends = trimmed == "`" || ["`;", "`)", "`,"].iter().any(|end| trimmed.starts_with(end));
-        let begins = ["= `", "(`", "return `", ", `", ": `"].iter().any(|begin| trimmed.contains(begin));
-        let odd = (started == Within::Nothing && ends) || (matches!(started, Within::Text(_)) && begins);
-        score -= 4 * i32::from(odd && syntax.long_quotes.contains('`'));
+        let ends = || trimmed == "`" || ["`;", "`)", "`,"].iter().any(|end| trimmed.starts_with(end));
+        let begins = || ["= `", "(`", "return `", ", `", ": `"].iter().any(|begin| trimmed.contains(begin));
+        let odd = match started {
+            Within::Nothing => backticks && ends(),
+            Within::Text(_) => backticks && begins(),
+            Within::Comment(_) => false,
+        };
+        score -= 4 * i32::from(odd);
         // What ends a comment ends nothing else.
         let ends = |(_, close): &(&str, &str)| trimmed.starts_with(close) || code.trim_end().ends_with(close);
         if started == Within::Nothing && !in_comment && syntax.block.iter().any(ends) {
@@ -96,7 +102,7 @@ fn fit(lines: &[&str], syntax: &Syntax, place: Within) -> i32 {
             score -= 3 * i32::from(opens);
         }
         if !code.trim().is_empty() {
-            before = code;
+            std::mem::swap(&mut before, &mut code);
         }
     }
     score
@@ -129,16 +135,14 @@ fn looks(line: &str) -> Looks {
     if line.is_empty() {
         return Looks::Either;
     }
+    if line.ends_with([';', '{', '}']) || MARKS.any(line) {
+        return Looks::Code;
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     let first = words.first().copied().unwrap_or_default();
     let head = HEADS.contains(first) && line.ends_with([':', '{']);
     let from_import = first == "from" && words.get(2) == Some(&"import");
-    if line.ends_with([';', '{', '}'])
-        || head
-        || from_import
-        || first.starts_with('@') && words.len() == 1
-        || MARKS.any(line)
-    {
+    if head || from_import || (first.starts_with('@') && words.len() == 1) {
         return Looks::Code;
     }
     let plain = |word: &&&str| {
