@@ -64,29 +64,34 @@ fn wrong_terms() -> Vec<Wrong> {
     vec![
         (reserve(&[(1, "")]), TERMS),
         (reserve(&[(2, "")]), TERMS),
-        (reserve(&[(3, "-1")]), "not an amount"),
-        (reserve(&[(3, "1e3")]), "not an amount"),
-        (reserve(&[(4, "")]), "not an amount"),
+        (reserve(&[(3, "-1")]), TERMS),
+        (reserve(&[(3, "1e3")]), TERMS),
+        (reserve(&[(4, "")]), TERMS),
         (reserve(&[(4, "2")]), TERMS),
-        (reserve(&[(4, "0\",\"cap\":\"0")]), "not an amount"),
-        (reserve(&[(5, "tomorrow")]), "not an instant"),
-        (reserve(&[(5, "2099-01-01")]), "not an instant"),
-        (reserve(&[(5, "2099-01-01T24:00:00Z")]), "not an instant"),
+        (reserve(&[(4, "0\",\"cap\":\"0")]), TERMS),
+        (reserve(&[(5, "tomorrow")]), TERMS),
+        (reserve(&[(5, "2099-01-01")]), TERMS),
+        (reserve(&[(5, "2099-01-01T24:00:00Z")]), TERMS),
         (reserve(&[(5, "2099-02-30T00:00:00Z")]), "out of range"),
-        (reserve(&[(6, "[]"), (7, "[]")]), "not names of purses"),
-        (reserve(&[(6, "[\"repo\",7]")]), "not names of purses"),
-        (reserve(&[(6, "[\"repo\",\"repo\"]")]), "not names of purses"),
-        (reserve(&[(6, "[\"repo\" ]")]), "not names of purses"),
-        (reserve(&[(6, &long), (7, "[]")]), "not names of purses"),
-        (reserve(&[(6, &many)]), "not names of purses"),
+        (reserve(&[(6, "[]"), (7, "[]")]), TERMS),
+        (reserve(&[(6, "[\"repo\",7]")]), TERMS),
+        (reserve(&[(6, "[\"repo\",\"repo\"]")]), TERMS),
+        (reserve(&[(6, "[\"repo\" ]")]), TERMS),
+        (reserve(&[(6, &long), (7, "[]")]), TERMS),
+        (reserve(&[(6, &many)]), TERMS),
         (reserve(&[(6, "[\"other\"]")]), TERMS),
         (reserve(&[(7, &limits("hard", "firm"))]), TERMS),
-        (reserve(&[(7, &limits("\"5\"", "\"five\""))]), "not an amount"),
+        (reserve(&[(7, &limits("\"5\"", "\"five\""))]), "invalid input syntax"),
         (reserve(&[(7, &limits("\"5\"", "5"))]), TERMS),
         (reserve(&[(7, &limits("\"per\":\"total\",", ""))]), TERMS),
-        (reserve(&[(7, &limits("null}", "\"never\"}"))]), "not an instant"),
+        (reserve(&[(7, &limits("null}", "\"never\"}"))]), "invalid input syntax"),
         (reserve(&[(7, &limits("00:00:00Z", "00:00:00.0000001Z"))]), TERMS),
-        (reserve(&[(7, "[7]")]), "not an amount"),
+        (reserve(&[(7, "[7]")]), TERMS),
+        (reserve(&[(7, &limits("\"5\"", "\"-5\""))]), TERMS),
+        (reserve(&[(7, &limits("\"5\"", "\"5e0\""))]), TERMS),
+        (reserve(&[(7, &limits("\"5\"", "\"NaN\""))]), TERMS),
+        (reserve(&[(7, &limits("null}", "\"infinity\"}"))]), TERMS),
+        (reserve(&[(7, &limits("\"1970", "\" 1970"))]), TERMS),
     ]
 }
 
@@ -95,6 +100,8 @@ fn wrong_words() -> Vec<Wrong> {
         (ABOUT.replace("\"pr\"", "\"x\":1,\"pr\""), ABOUT.replace("\"pr\"", "\"task\":\"u\",\"pr\""));
     let lift =
         r#"{"usd":"9","label":"l","by":"b","set":"2026-01-01T00:00:00Z","expires":"2099-01-01T00:00:00Z"}"#;
+    // More than one of its limits, less than the other.
+    let two = format!("[{LIMIT},{}]", LIMIT.replace("total", "month").replace("\"5\"", "\"3\""));
     vec![
         (reserve(&[(8, "{}")]), TERMS),
         (reserve(&[(8, "7")]), TERMS),
@@ -108,7 +115,8 @@ fn wrong_words() -> Vec<Wrong> {
         (reserve(&[(9, lift)]), TERMS),
         (reserve(&[(9, &lift.replace("\"9\"", "\"0\""))]), TERMS),
         (reserve(&[(9, &lift.replace("\"b\"", "7"))]), TERMS),
-        (reserve(&[(9, "{}")]), "not an amount"),
+        (reserve(&[(9, "{}")]), TERMS),
+        (reserve(&[(9, &lift.replace("\"9\"", "\"4\"")), (7, &two)]), TERMS),
     ]
 }
 
@@ -118,11 +126,11 @@ fn wrong_refusals() -> Vec<Wrong> {
         (refuse("{}"), "not names of purses"),
         (refuse("7"), "not names of purses"),
         (refuse(&body.replace("\"0.5\"", "0.5")), REFUSAL),
-        (refuse(&body.replace("\"held\":\"5\"", "\"held\":\"x\"")), "not an amount"),
+        (refuse(&body.replace("\"held\":\"5\"", "\"held\":\"x\"")), REFUSAL),
         (refuse(&body.replace("hard", "firm")), REFUSAL),
         (refuse(&body.replace(PURSES, "[]")), "not names of purses"),
         (refuse(&body.replace("\"pr\":17", "\"pr\":true")), REFUSAL),
-        (refuse(&body.replace("\"settled\":\"0\",", "")), "not an amount"),
+        (refuse(&body.replace("\"settled\":\"0\",", "")), REFUSAL),
         (refuse(&body.replace("\"least\"", "\"more\":1,\"least\"")), REFUSAL),
         ("SELECT tollgate.refuse('', '', '{}', false)".to_owned(), REFUSAL),
     ]
@@ -130,12 +138,12 @@ fn wrong_refusals() -> Vec<Wrong> {
 
 fn wrong_steps() -> Vec<Wrong> {
     vec![
-        (settle("{\"usd\":\"-1\",\"estimated\":\"0\"}"), "not an amount"),
-        (settle("{\"usd\":\"1e3\",\"estimated\":\"0\"}"), "not an amount"),
+        (settle("{\"usd\":\"-1\",\"estimated\":\"0\"}"), SPEND),
+        (settle("{\"usd\":\"1e3\",\"estimated\":\"0\"}"), SPEND),
         (settle("{\"usd\":\"1\",\"estimated\":\"2\"}"), "more is estimated"),
         (settle("{\"usd\":\"1\",\"estimated\":\"0\"},\"x\":1"), "json"),
         (settle("{\"usd\":\"1\",\"estimated\":\"0\"}"), SPEND),
-        (spent("7"), "not an amount"),
+        (spent("7"), SPEND),
         (spent(&MODEL.replace(":1,\"tokens", ":-1,\"tokens")), SPEND),
         (spent(&MODEL.replace("\"output\":1", "\"output\":1.5")), SPEND),
         (spent(&MODEL.replace(",\"output\":1", "")), SPEND),

@@ -1,5 +1,5 @@
--- Each function is one transaction on the ledger. It reads and writes anew what it was handed, which needs no
--- lock; then it locks the row of the ledger's turn, so that whatever it reads after that is what the last
+-- Each function is one transaction on the ledger. It reads and writes anew what it was handed, most of which needs
+-- no lock; then it locks the row of the ledger's turn, so that whatever it reads after that is what the last
 -- transaction left, and writes a line that no other can come between. Every row of a ledger is written by who
 -- has that lock only: org, team and repository are locked at once, in one order, and a hold is taken from all
 -- of its limits or from none.
@@ -10,6 +10,9 @@
 -- when all that was written before it is on disk, and on the standby that is waited for. A crash takes back
 -- what nobody was told of, and whatever stood on it, because all of it is later in one log.
 --
+-- What every run calls is PL/pgSQL, whose plans a connection keeps: a function in SQL that cannot become a part
+-- of its caller is parsed and planned at each call.
+--
 -- Answers are JSON. What stands between `@` differs between servers, see `schema.rs`; the texts of lines are
 -- in `shapes.sql`.
 
@@ -19,8 +22,10 @@ CREATE FUNCTION tollgate.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Waits until everything that was committed before is durable.
-CREATE FUNCTION tollgate.durable() RETURNS text LANGUAGE sql VOLATILE @secure@ AS $$
-    SELECT @durable@
+CREATE FUNCTION tollgate.durable() RETURNS text LANGUAGE plpgsql VOLATILE @secure@ AS $$
+BEGIN
+    RETURN @durable@;
+END
 $$;
 
 -- Limits with what is taken from their accounts, in their own order. An account that is not followed is
@@ -86,8 +91,7 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         RAISE EXCEPTION 'synchronous_commit is off' USING ERRCODE = 'TG001';
     END IF;
-    v_set := set_config('lock_timeout', '10s', true);
-    v_set := @later@;
+    v_set := set_config('lock_timeout', '10s', true) || @later@;
     SELECT ledger INTO v_turn FROM tollgate.turn WHERE ledger = p_ledger FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO tollgate.turn (ledger) VALUES (p_ledger) ON CONFLICT (ledger) DO NOTHING;
@@ -114,7 +118,7 @@ CREATE FUNCTION tollgate.line(
 DECLARE
     v_line text;
 BEGIN
-    v_line := '{"v":1,"seq":' || p_seq || ',"at":"' || tollgate.shown(p_at) || '","t":"' || p_kind
+    v_line := '{"v":1,"seq":' || p_seq::text || ',"at":"' || tollgate.shown(p_at) || '","t":"' || p_kind
         || '","hold":' || tollgate.quoted(p_hold) || ',"body":' || p_body || ',"prev":"' || p_prev || '"';
     v_line := v_line || ',"sum":"' || substr(tollgate.sha256(v_line), 1, 16) || '"}';
     IF octet_length(v_line) > 65536 THEN
@@ -144,6 +148,16 @@ BEGIN
 END
 $$;
 
+-- What hard limits leave, and the one that leaves the least as it stands in a line: nothing where none is hard.
+CREATE FUNCTION tollgate.tightest(p_ledger text, p_limits text, OUT o_left numeric, OUT o_cut text)
+RETURNS record LANGUAGE sql STABLE AS $$
+    SELECT greatest(l.o_usd - s.o_settled - s.o_held, 0), '{"limit":' || (l.o_n - 1) || ',"settled":"'
+        || tollgate.usd(s.o_settled) || '","held":"' || tollgate.usd(s.o_held) || '"}'
+    FROM tollgate.limits(p_limits) AS l, tollgate.standing(p_ledger, p_limits) AS s
+    WHERE s.o_n = l.o_n AND l.o_enforce = 'hard'
+    ORDER BY 1, l.o_n LIMIT 1
+$$;
+
 -- Takes a hold from every limit, or from none.
 CREATE FUNCTION tollgate.reserve(
     p_ledger text, p_hold text, p_claim text, p_want text, p_least text, p_expires text,
@@ -153,107 +167,94 @@ DECLARE
     v_want numeric := tollgate.pico(p_want);
     v_least numeric := tollgate.pico(p_least);
     v_expires timestamptz := tollgate.instant(p_expires);
-    v_over timestamptz := tollgate.instant(p_lift::jsonb->>'expires');
-    v_purses text[] := tollgate.names(p_purses);
-    i integer := 0;
-    v_count integer;
-    v_of text[];
-    v_enforce text[];
-    v_usd numeric[];
-    v_start timestamptz[];
-    v_end timestamptz[];
-    v_limit text[];
-    v_settled numeric[];
-    v_held numeric[];
-    v_named text[];
-    v_known boolean;
+    v_about jsonb := p_about::jsonb;
+    v_purses text[];
+    v_fine boolean;
     v_turn boolean;
     v_seq bigint;
     v_at timestamptz;
     v_prev text;
     v_live integer;
+    v_count bigint;
+    v_named text;
+    v_small numeric;
     v_left numeric;
-    v_tight integer;
-    v_here numeric;
-    v_fits boolean := true;
+    v_start timestamptz;
+    v_end timestamptz;
+    v_over boolean;
+    v_lifted timestamptz;
     v_cap numeric;
     v_cut text := 'null';
-    v_pairs text := '';
-    v_body text;
     v_line text;
 BEGIN
-    SELECT array_agg(o_purse ORDER BY o_n), array_agg(o_enforce ORDER BY o_n), array_agg(o_usd ORDER BY o_n),
-        array_agg(o_start ORDER BY o_n), array_agg(o_end ORDER BY o_n), array_agg(o_limit ORDER BY o_n)
-    INTO v_of, v_enforce, v_usd, v_start, v_end, v_limit
-    FROM tollgate.limits(p_limits);
-    v_count := coalesce(cardinality(v_of), 0);
-    v_body := ',"expires":"' || p_expires || '","claim":' || tollgate.quoted(p_claim) || ',"purses":' || p_purses
-        || ',"limits":' || p_limits || ',"about":' || p_about || coalesce(',"lift":' || p_lift, '') || '}';
-    IF v_body IS NULL OR octet_length(p_hold) NOT BETWEEN 1 AND 512
-        OR octet_length(p_claim) NOT BETWEEN 1 AND 512 OR v_least > v_want
-        OR (v_want = 0 AND v_of IS NOT NULL) OR NOT coalesce(v_of <@ v_purses, true)
-        OR v_count > 64 OR array_position(v_limit, NULL) IS NOT NULL
-        OR '[' || coalesce(array_to_string(v_limit, ','), '') || ']' <> p_limits
-        OR tollgate.about_text(p_about) IS DISTINCT FROM p_about
-        OR tollgate.lift_text(p_lift) IS DISTINCT FROM p_lift
-        OR tollgate.pico(coalesce(p_lift::jsonb->>'usd', '0')) > ALL (v_usd)
-    THEN
+    -- Names in another order than they stand in would be written anew in that order.
+    SELECT array_agg(o.name), '[' || string_agg(to_json(o.name)::text, ',') || ']' = p_purses
+        AND count(*) <= 64 AND count(*) = count(DISTINCT o.name)
+        AND min(octet_length(o.name)) >= 1 AND max(octet_length(o.name)) <= 512
+        AND octet_length(p_hold) BETWEEN 1 AND 512 AND octet_length(p_claim) BETWEEN 1 AND 512
+        AND v_least <= v_want AND v_expires IS NOT NULL AND tollgate.about_text(v_about) = p_about
+    INTO v_purses, v_fine
+    FROM jsonb_array_elements_text(p_purses::jsonb) AS o(name);
+    IF v_fine IS NOT TRUE THEN
         RAISE EXCEPTION 'its terms are not as they stand in a line' USING ERRCODE = 'TG003';
     END IF;
-    SELECT count(*) = cardinality(v_purses) INTO v_known
-    FROM tollgate.purse WHERE ledger = p_ledger AND purse = ANY (v_purses);
 
     v_turn := tollgate.take_turn(p_ledger);
-    SELECT h.seq + 1, tollgate.next_time(h.at), h.hash, h.live, s.settled, s.held, s.named
-    INTO v_seq, v_at, v_prev, v_live, v_settled, v_held, v_named
+    SELECT h.seq + 1, tollgate.next_time(h.at), h.hash, h.live, s.n, s.fine, s.named, s.smallest, s.room, s.start_at,
+        s.end_at, s.over
+    INTO v_seq, v_at, v_prev, v_live, v_count, v_fine, v_named, v_small, v_left, v_start, v_end, v_over
     FROM tollgate.head AS h, (
-        SELECT array_agg(a.settled ORDER BY l.n) AS settled, array_agg(a.held ORDER BY l.n) AS held,
-            array_agg(a.named ORDER BY l.n) AS named
-        FROM unnest(v_of, v_start, v_end) WITH ORDINALITY AS l(purse, start_at, end_at, n)
+        SELECT count(*) AS n, coalesce(bool_and(l.purse = ANY (v_purses)), true) AS fine,
+            '[' || coalesce(string_agg(a.named, ','), '') || ']' AS named, min(l.usd) AS smallest,
+            min(l.usd - a.settled - a.held) FILTER (WHERE l.enforce = 'hard') AS room,
+            max(l.start_at) AS start_at, min(l.end_at) AS end_at,
+            coalesce(bool_or(l.enforce = 'soft' AND a.settled >= l.usd), false) AS over
+        FROM (
+            SELECT o.v->>'purse' AS purse, o.v->>'enforce' AS enforce, (o.v->>'usd')::numeric * 1e12 AS usd,
+                (o.v->'window'->>'start')::timestamptz AS start_at,
+                coalesce((o.v->'window'->>'end')::timestamptz, tollgate.far()) AS end_at
+            FROM jsonb_array_elements(p_limits::jsonb) AS o(v) OFFSET 0
+        ) AS l
         LEFT JOIN LATERAL (
             SELECT x.settled, x.held, x.named FROM tollgate.account AS x
-            WHERE x.ledger = p_ledger AND x.purse = l.purse
-                AND x.end_at = l.end_at AND x.start_at = l.start_at
+            WHERE x.ledger = p_ledger AND x.purse = l.purse AND x.end_at = l.end_at AND x.start_at = l.start_at
             LIMIT 1
         ) AS a ON true
     ) AS s
     WHERE h.ledger = p_ledger;
-    IF array_position(v_settled, NULL) IS NOT NULL THEN
-        SELECT array_agg(o_settled ORDER BY o_n), array_agg(o_held ORDER BY o_n) INTO v_settled, v_held
-        FROM tollgate.standing(p_ledger, p_limits);
+    -- Limits that their accounts are named by, word for word, were read when those were made.
+    IF v_named IS DISTINCT FROM p_limits THEN
+        SELECT '[' || coalesce(string_agg(l.o_limit, ',' ORDER BY l.o_n), '') || ']' = p_limits AND v_fine,
+            coalesce(bool_or(l.o_enforce = 'soft' AND s.o_settled >= l.o_usd), false)
+        INTO v_fine, v_over
+        FROM tollgate.limits(p_limits) AS l, tollgate.standing(p_ledger, p_limits) AS s
+        WHERE s.o_n = l.o_n;
+        SELECT o_left INTO v_left FROM tollgate.tightest(p_ledger, p_limits);
     END IF;
-    WHILE i < v_count LOOP
-        i := i + 1;
-        v_here := greatest(v_usd[i] - v_settled[i] - v_held[i], 0);
-        IF v_enforce[i] = 'hard' AND (v_left IS NULL OR v_here < v_left) THEN
-            v_left := v_here;
-            v_tight := i;
-        END IF;
-        v_fits := v_fits AND v_at >= v_start[i] AND v_at < v_end[i]
-            AND (v_enforce[i] <> 'soft' OR v_settled[i] < v_usd[i]);
-    END LOOP;
-    v_cap := least(v_want, coalesce(v_left, v_want));
-    IF NOT v_fits OR v_live >= 1024 OR (v_left IS NOT NULL AND (v_cap < v_least OR v_cap <= 0))
-        OR v_expires <= v_at OR v_over <= v_at
+    IF p_lift IS NOT NULL THEN
+        v_lifted := tollgate.instant(p_lift::jsonb->>'expires');
+        v_fine := v_fine AND tollgate.lift_text(p_lift::jsonb) = p_lift
+            AND coalesce(tollgate.pico(p_lift::jsonb->>'usd') <= v_small, true);
+    END IF;
+    IF v_fine IS NOT TRUE OR v_count > 64 OR (v_want = 0.0 AND v_count > 0) THEN
+        RAISE EXCEPTION 'its terms are not as they stand in a line' USING ERRCODE = 'TG003';
+    END IF;
+    v_cap := least(v_want, v_left);
+    IF v_at < v_start OR v_at >= v_end OR v_over OR v_live >= 1024 OR v_expires <= v_at OR v_lifted <= v_at
+        OR v_left <= 0.0 OR v_cap < v_least
     THEN
         IF EXISTS (SELECT 1 FROM tollgate.hold WHERE ledger = p_ledger AND id = p_hold) THEN
             RETURN '{"status":"known"}';
         END IF;
-        i := 0;
-        WHILE i < v_count LOOP
-            i := i + 1;
-            v_pairs := v_pairs || ',["' || tollgate.usd(v_settled[i]) || '","' || tollgate.usd(v_held[i]) || '"]';
-        END LOOP;
         -- The client says which of them it was, by the same rules as every other ledger's.
         RETURN '{"status":"refused","at":"' || tollgate.shown(v_at) || '","full":'
             || CASE WHEN v_live >= 1024 THEN 'true' ELSE 'false' END
-            || ',"balances":[' || substr(v_pairs, 2) || ']}';
+            || ',"balances":' || tollgate.pairs(p_ledger, p_limits) || '}';
     END IF;
     IF v_cap < v_want THEN
-        v_cut := '{"limit":' || (v_tight - 1) || ',"settled":"' || tollgate.usd(v_settled[v_tight])
-            || '","held":"' || tollgate.usd(v_held[v_tight]) || '"}';
+        SELECT o_cut INTO v_cut FROM tollgate.tightest(p_ledger, p_limits);
     END IF;
-    IF v_named IS DISTINCT FROM v_limit THEN
+    IF v_named IS DISTINCT FROM p_limits THEN
         INSERT INTO tollgate.account (ledger, purse, end_at, start_at, settled, held, named)
         SELECT p_ledger, o_purse, o_end, o_start, o_settled, o_held, o_limit
         FROM tollgate.standing(p_ledger, p_limits) WHERE NOT o_followed
@@ -263,19 +264,20 @@ BEGIN
         WHERE a.ledger = p_ledger AND a.purse = s.o_purse AND a.end_at = s.o_end AND a.start_at = s.o_start
             AND a.named <> s.o_limit;
     END IF;
-    IF NOT v_known THEN
-        INSERT INTO tollgate.purse (ledger, purse) SELECT p_ledger, unnest(v_purses) ON CONFLICT DO NOTHING;
-    END IF;
     v_line := tollgate.line(
         v_seq, v_at, 'reserve', p_hold,
         '{"want":"' || p_want || '","least":"' || p_least || '","cap":"' || tollgate.usd(v_cap)
-            || '","cut_by":' || v_cut || v_body,
+            || '","cut_by":' || v_cut || ',"expires":"' || p_expires || '","claim":' || to_json(p_claim)::text
+            || ',"purses":' || p_purses || ',"limits":' || p_limits || ',"about":' || p_about
+            || coalesce(',"lift":' || p_lift, '') || '}',
         v_prev
     );
     -- One statement. A key that is there already fails in it, and everything with it.
     WITH counted AS (
         UPDATE tollgate.account SET held = held + v_cap
         WHERE ledger = p_ledger AND purse = ANY (v_purses) AND end_at > v_at AND start_at <= v_at
+    ), known AS (
+        INSERT INTO tollgate.purse (ledger, purse) SELECT p_ledger, unnest(v_purses) ON CONFLICT DO NOTHING
     ), taken AS (
         INSERT INTO tollgate.hold (
             ledger, id, events, reserved, expires, phase, claim, cap, charged, spend, adjusted,
@@ -424,11 +426,13 @@ END
 $$;
 
 CREATE FUNCTION tollgate.settle(p_ledger text, p_hold text, p_spend text, p_outcome text) RETURNS text
-LANGUAGE sql VOLATILE @secure@ AS $$
-    SELECT tollgate.close(
+LANGUAGE plpgsql VOLATILE @secure@ AS $$
+BEGIN
+    RETURN tollgate.close(
         p_ledger, p_hold, 'settle', 'settled', p_spend,
         coalesce(',"outcome":' || tollgate.quoted(p_outcome), ''), false
-    )
+    );
+END
 $$;
 
 CREATE FUNCTION tollgate.void(p_ledger text, p_hold text, p_reason text) RETURNS text
@@ -500,18 +504,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{"status":"unknown"}';
     END IF;
+    IF v_to IS NULL THEN
+        RAISE EXCEPTION 'not an amount' USING ERRCODE = 'TG003';
+    END IF;
     IF v_phase <> 'held' OR v_claim <> p_claim THEN
         RETURN '{"status":"otherwise"}';
     END IF;
     IF v_to <= v_cap THEN
         RETURN '{"status":"granted","cap":"' || tollgate.usd(v_cap) || '","cut_by":null}';
     END IF;
-    SELECT greatest(l.o_usd - s.o_settled - s.o_held, 0), '{"limit":' || (l.o_n - 1) || ',"settled":"'
-        || tollgate.usd(s.o_settled) || '","held":"' || tollgate.usd(s.o_held) || '"}'
-    INTO v_left, v_tight
-    FROM tollgate.limits(v_limits) AS l, tollgate.standing(p_ledger, v_limits) AS s
-    WHERE s.o_n = l.o_n AND l.o_enforce = 'hard'
-    ORDER BY 1, l.o_n LIMIT 1;
+    SELECT o_left, o_cut INTO v_left, v_tight FROM tollgate.tightest(p_ledger, v_limits);
     v_new := least(v_to, v_cap + coalesce(v_left, v_to));
     IF v_new <= v_cap THEN
         RETURN '{"status":"refused","at":"' || tollgate.shown(v_at) || '","limits":' || v_limits

@@ -2,16 +2,12 @@
 --
 -- What a role hands over stands in a line as it was handed over. It is read here and written anew first:
 -- what differs from that by one character was not written by a tollgate of this version, could perhaps not
--- be read by one, and is an error. A field that is added there is added here.
+-- be read by one, and is an error. A field that is added there is added here. Where it can be, a
+-- function here becomes a part of its caller: a call costs more than what it does.
 
--- An amount in a line to pico-dollars. What is no such amount is an error.
-CREATE FUNCTION tollgate.pico(p_usd text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
-    IF p_usd IS NULL OR p_usd !~ '^[0-9]{1,24}([.][0-9]{1,12})?$' THEN
-        RAISE EXCEPTION 'not an amount' USING ERRCODE = 'TG003';
-    END IF;
-    RETURN (p_usd::numeric * 1000000000000)::numeric(38, 0);
-END
+-- An amount in a line to pico-dollars; nothing for anything else.
+CREATE FUNCTION tollgate.pico(p_usd text) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_usd ~ '^[0-9]{1,24}([.][0-9]{1,12})?$' THEN (p_usd::numeric * 1e12)::numeric(38, 0) END
 $$;
 
 -- Pico-dollars as they stand in a line.
@@ -19,16 +15,11 @@ CREATE FUNCTION tollgate.usd(p_pico numeric) RETURNS text LANGUAGE sql IMMUTABLE
     SELECT rtrim(rtrim((p_pico * 0.000000000001)::text, '0'), '.')
 $$;
 
--- An instant in a line; nothing where there is none.
-CREATE FUNCTION tollgate.instant(p_at text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF p_at !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?Z$'
-        OR left(p_at, 4) = '9999'
-    THEN
-        RAISE EXCEPTION 'not an instant' USING ERRCODE = 'TG003';
-    END IF;
-    RETURN p_at::timestamptz;
-END
+-- An instant in a line; nothing for anything else.
+CREATE FUNCTION tollgate.instant(p_at text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN left(p_at, 4) <> '9999'
+        AND p_at ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?Z$'
+    THEN p_at::timestamptz END
 $$;
 
 -- An instant as it stands in a line.
@@ -65,18 +56,19 @@ BEGIN
 END
 $$;
 
--- The names in a JSON array: of a hold's purses, as many as `decide` takes.
+-- The names in a JSON array: of a hold's purses, as many as `decide` takes. In another order than they stand in,
+-- they would be written anew in that order.
 CREATE FUNCTION tollgate.names(p_names text) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_names text[];
     v_written text;
     v_fine boolean;
 BEGIN
-    SELECT array_agg(o.name ORDER BY o.n), '[' || string_agg(tollgate.quoted(o.name), ',' ORDER BY o.n) || ']',
+    SELECT array_agg(o.name), '[' || string_agg(to_json(o.name)::text, ',') || ']',
         count(*) <= 64 AND count(*) = count(DISTINCT o.name)
             AND bool_and(octet_length(o.name) BETWEEN 1 AND 512)
     INTO v_names, v_written, v_fine
-    FROM jsonb_array_elements_text(p_names::jsonb) WITH ORDINALITY AS o(name, n);
+    FROM jsonb_array_elements_text(p_names::jsonb) AS o(name);
     IF v_fine IS NOT TRUE OR v_written IS DISTINCT FROM p_names THEN
         RAISE EXCEPTION 'not names of purses' USING ERRCODE = 'TG003';
     END IF;
@@ -87,6 +79,8 @@ $$;
 -- A limit, written anew; nothing where it is none.
 CREATE FUNCTION tollgate.limit_text(p_limit jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN p_limit->>'enforce' IN ('hard', 'soft', 'count')
+        AND tollgate.pico(p_limit->>'usd') IS NOT NULL AND tollgate.instant(p_limit->'window'->>'start') IS NOT NULL
+        AND (p_limit->'window'->>'end' IS NULL OR tollgate.instant(p_limit->'window'->>'end') IS NOT NULL)
         AND coalesce(p_limit->'window'->>'start', '') || coalesce(p_limit->'window'->>'end', '') !~ '[.][0-9]{7}'
     THEN '{"purse":' || tollgate.quoted(p_limit->>'purse') || ',"per":' || tollgate.quoted(p_limit->>'per')
         || ',"window":{"start":"' || (p_limit->'window'->>'start') || '","end":'
@@ -95,7 +89,7 @@ CREATE FUNCTION tollgate.limit_text(p_limit jsonb) RETURNS text LANGUAGE sql STA
     END
 $$;
 
--- Limits, one a row.
+-- Limits, one a row. `OFFSET` keeps a column that is used twice from being computed twice.
 CREATE FUNCTION tollgate.limits(
     p_limits text,
     OUT o_n integer, OUT o_purse text, OUT o_enforce text, OUT o_usd numeric,
@@ -104,37 +98,27 @@ CREATE FUNCTION tollgate.limits(
     SELECT o.n::integer, o.v->>'purse', o.v->>'enforce', tollgate.pico(o.v->>'usd'),
         tollgate.instant(o.v->'window'->>'start'),
         coalesce(tollgate.instant(o.v->'window'->>'end'), tollgate.far()), tollgate.limit_text(o.v)
-    FROM jsonb_array_elements(p_limits::jsonb) WITH ORDINALITY AS o(v, n)
+    FROM jsonb_array_elements(p_limits::jsonb) WITH ORDINALITY AS o(v, n) OFFSET 0
 $$;
 
 -- What a run says it is, written anew.
-CREATE FUNCTION tollgate.about_text(p_about text) RETURNS text LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    v jsonb := p_about::jsonb;
-BEGIN
-    RETURN '{"task":' || tollgate.quoted(v->>'task') || ',"tier":' || tollgate.quoted(v->>'tier')
-        || ',"model":' || tollgate.quoted(v->>'model') || ',"actor":' || tollgate.quoted(v->>'actor')
-        || ',"pr":' || (CASE WHEN v->>'pr' IS NULL THEN 'null' ELSE tollgate.counted(v->>'pr') END)
-        || ',"workflow":' || coalesce(tollgate.quoted(v->>'workflow'), 'null')
-        || coalesce(',"stakes":' || tollgate.quoted(v->>'stakes'), '')
-        || coalesce(',"budget":' || tollgate.quoted(v->>'budget'), '') || '}';
-END
+CREATE FUNCTION tollgate.about_text(p_about jsonb) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT '{"task":' || to_json(p_about->>'task')::text || ',"tier":' || to_json(p_about->>'tier')::text
+        || ',"model":' || to_json(p_about->>'model')::text || ',"actor":' || to_json(p_about->>'actor')::text
+        || ',"pr":' || CASE WHEN p_about->>'pr' IS NULL THEN 'null' ELSE tollgate.counted(p_about->>'pr') END
+        || ',"workflow":' || coalesce(to_json(p_about->>'workflow')::text, 'null')
+        || coalesce(',"stakes":' || to_json(p_about->>'stakes')::text, '')
+        || coalesce(',"budget":' || to_json(p_about->>'budget')::text, '') || '}'
 $$;
 
 -- An override, written anew.
-CREATE FUNCTION tollgate.lift_text(p_lift text) RETURNS text LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    v jsonb := p_lift::jsonb;
-BEGIN
-    IF v IS NULL OR tollgate.pico(v->>'usd') <= 0 OR tollgate.instant(v->>'set') IS NULL
-        OR tollgate.instant(v->>'expires') IS NULL
-    THEN
-        RETURN NULL;
-    END IF;
-    RETURN '{"usd":"' || (v->>'usd') || '","label":' || tollgate.quoted(v->>'label')
-        || ',"by":' || tollgate.quoted(v->>'by') || ',"set":"' || (v->>'set')
-        || '","expires":"' || (v->>'expires') || '"}';
-END
+CREATE FUNCTION tollgate.lift_text(p_lift jsonb) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN tollgate.pico(p_lift->>'usd') > 0 AND tollgate.instant(p_lift->>'set') IS NOT NULL
+        AND tollgate.instant(p_lift->>'expires') IS NOT NULL
+    THEN '{"usd":"' || (p_lift->>'usd') || '","label":' || tollgate.quoted(p_lift->>'label')
+        || ',"by":' || tollgate.quoted(p_lift->>'by') || ',"set":"' || (p_lift->>'set')
+        || '","expires":"' || (p_lift->>'expires') || '"}'
+    END
 $$;
 
 -- Counts of tokens by kind, written anew. A kind that is not known here is a count as well.
@@ -153,9 +137,10 @@ CREATE FUNCTION tollgate.spent(p_spend text) RETURNS numeric LANGUAGE plpgsql ST
 DECLARE
     v_spend json := p_spend::json;
     v_usd numeric := tollgate.pico(v_spend->>'usd');
+    v_estimated numeric := tollgate.pico(v_spend->>'estimated');
     v_models text;
 BEGIN
-    IF tollgate.pico(v_spend->>'estimated') > v_usd THEN
+    IF v_estimated > v_usd THEN
         RAISE EXCEPTION 'more is estimated than spent' USING ERRCODE = 'TG003';
     END IF;
     SELECT coalesce(string_agg(
@@ -174,7 +159,7 @@ BEGIN
         || CASE WHEN v_spend->>'notional' IS NULL THEN ''
         WHEN tollgate.pico(v_spend->>'notional') IS NOT NULL
         THEN ',"notional":"' || (v_spend->>'notional') || '"' END || '}';
-    IF p_spend::jsonb IS NULL OR v_models IS DISTINCT FROM p_spend THEN
+    IF v_usd IS NULL OR v_estimated IS NULL OR p_spend::jsonb IS NULL OR v_models IS DISTINCT FROM p_spend THEN
         RAISE EXCEPTION 'not a spend as it stands in a line' USING ERRCODE = 'TG003';
     END IF;
     RETURN v_usd;
@@ -191,6 +176,6 @@ BEGIN
     RETURN '{"least":"' || tollgate.usd(tollgate.pico(v->>'least')) || '","by":' || v_by
         || ',"settled":"' || tollgate.usd(tollgate.pico(v->>'settled'))
         || '","held":"' || tollgate.usd(tollgate.pico(v->>'held'))
-        || '","purses":' || (v->>'purses') || ',"about":' || tollgate.about_text(v->>'about') || '}';
+        || '","purses":' || (v->>'purses') || ',"about":' || tollgate.about_text((v->>'about')::jsonb) || '}';
 END
 $$;
