@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -18,6 +18,9 @@ use super::{Credentials, GitPlace};
 
 /// The most that is kept of what git writes on one stream.
 const OUTPUT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How long a git that was asked to end may take for it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Options that overrule whatever a configuration says.
 const OPTIONS: [(&str, &str); 12] = [
@@ -123,7 +126,7 @@ impl Call<'_> {
             let left = self.until.saturating_duration_since(Instant::now());
             texts.push(stream.recv_timeout(left).unwrap_or_else(|_| {
                 in_time = false;
-                end(&mut child, group);
+                end(&mut child, group, &stream);
                 Vec::new()
             }));
         }
@@ -209,7 +212,12 @@ pub(super) fn is_safe_for_tokens(url: &str) -> bool {
     matches!(name, "127.0.0.1" | "localhost" | "::1")
 }
 
-fn end(child: &mut Child, group: Option<Pid>) {
+/// Ends it. It is asked first: a git that is killed leaves its lock files in the way of the next one.
+fn end(child: &mut Child, group: Option<Pid>, stream: &Receiver<Vec<u8>>) {
+    let asked = group.is_some_and(|group| kill_process_group(group, Signal::TERM).is_ok());
+    if asked && stream.recv_timeout(GRACE).is_ok() {
+        return;
+    }
     // Either may be gone already.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.kill();
@@ -245,5 +253,32 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_git_that_is_too_slow_is_asked_to_end_first() {
+        let scratch = Scratch::new(&std::env::temp_dir()).expect("a folder");
+        let program = scratch.path().join("git");
+        let script =
+            "#!/bin/sh\ntrap 'echo asked >asked; exit 1' TERM\n>began\nwhile :; do sleep 0.02; done\n";
+        std::fs::write(&program, script).expect("written");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("set");
+        let env = [("PATH".into(), std::env::var_os("PATH").unwrap_or_default())].into_iter();
+        let env: BTreeMap<_, _> = env.collect();
+        let place = GitPlace::new(program, "file:///nowhere", "ledger", Credentials::Own, &env);
+        let until = Instant::now() + Duration::from_secs(3);
+        let (args, stdin) = (Vec::new(), Vec::new());
+        let call = Call { place: &place, repository: scratch.path(), remote: false, args, stdin, until };
+        let output = call.run().expect("it starts");
+        assert!(output.status.is_none(), "its time was up");
+        assert!(scratch.path().join("began").exists(), "it has begun in time");
+        assert!(scratch.path().join("asked").exists(), "it was killed without a word");
     }
 }

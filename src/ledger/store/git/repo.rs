@@ -1,6 +1,6 @@
 //! The plumbing: a bare repository of our own, and what is fetched into, made in and pushed from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ use super::{Credentials, GitPlace};
 const TALK_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of files that are read of one commit.
 const TREE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Commits of the past that one conversation brings.
+const COMMITS_AT_ONCE: usize = 32;
 /// Where the fetched tip is kept.
 const TIP: &str = "refs/tollgate/tip";
 
@@ -85,17 +87,17 @@ impl Repo {
     }
 
     /// Brings commits of the branch's past; the whole branch from a server that hands out tips only.
+    ///
+    /// A few at once: the time that an answer may take is for one of them, however long the past is.
     pub(super) fn fetch_commits(&self, place: &GitPlace, commits: &[&str]) -> Result<(), RemoteError> {
-        let missing: Vec<&str> = commits.iter().copied().filter(|oid| !self.has(place, oid)).collect();
-        if missing.is_empty() {
-            return Ok(());
+        for some in self.missing(place, commits)?.chunks(COMMITS_AT_ONCE) {
+            let mut args = vec!["fetch", "--quiet", "--no-tags", "--depth=1", "--", &place.url];
+            args.extend(some);
+            if !self.talk(place, &args)?.success() {
+                return self.fetch_all(place);
+            }
         }
-        let mut args = vec!["fetch", "--quiet", "--no-tags", "--depth=1", "--", &place.url];
-        args.extend(&missing);
-        if self.talk(place, &args)?.success() {
-            return Ok(());
-        }
-        self.fetch_all(place)
+        Ok(())
     }
 
     /// Brings the whole history of the branch.
@@ -116,9 +118,17 @@ impl Repo {
         Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
     }
 
-    fn has(&self, place: &GitPlace, oid: &str) -> bool {
-        let object = format!("{oid}^{{commit}}");
-        self.local(place, "read", &["cat-file", "-e", &object], Vec::new()).is_ok()
+    /// Those of some commits that are not here, each once.
+    fn missing<'a>(&self, place: &GitPlace, commits: &[&'a str]) -> Result<Vec<&'a str>, RemoteError> {
+        let commits: BTreeSet<&str> = commits.iter().copied().collect();
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let input = commits.iter().flat_map(|oid| [oid, "\n"]).collect::<String>().into_bytes();
+        let out = self.local(place, "read", &["cat-file", "--batch-check"], input)?;
+        let out = String::from_utf8_lossy(&out);
+        let absent: BTreeSet<&str> = out.lines().filter_map(|line| line.strip_suffix(" missing")).collect();
+        Ok(commits.into_iter().filter(|oid| absent.contains(oid)).collect())
     }
 
     /// The files of a commit, each with the name of its content.
@@ -252,6 +262,10 @@ impl Repo {
         let output = self.call(place, what, args, stdin, false)?;
         match output.success() {
             true => Ok(output.stdout),
+            false if output.status.is_none() => {
+                let said = format!("it was not done within {} s", TALK_MAX.as_secs());
+                Err(RemoteError::Program { what, said })
+            }
             false => Err(RemoteError::Program { what, said: said(&output.stderr) }),
         }
     }

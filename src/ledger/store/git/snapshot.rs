@@ -1,6 +1,7 @@
 //! The branch at one commit: read, checked against what was seen before, and laid out as a folder.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::ledger::event::LineHash;
 use crate::ledger::store::disk::Disk;
 use crate::ledger::store::history::{Lines, shards};
 use crate::ledger::store::{Damage, StoreError, audit};
+
+/// Parts of the past that are in memory at once: a history may be of any length.
+const PARTS_AT_ONCE: usize = 64;
 
 /// The branch at one commit, as one namespace sees it.
 #[derive(Clone, Debug)]
@@ -164,28 +168,35 @@ impl Inner {
             return Err(foreign(store, "a part of its events is missing").into());
         }
         let first = since.map(shard_of).unwrap_or_default();
-        let older: Vec<&Older> = tree.older.iter().filter(|older| older.part.shard() >= first).collect();
+        let mut older: Vec<&Older> = tree.older.iter().filter(|older| older.part.shard() >= first).collect();
+        older.sort_unstable_by(|a, b| a.part.cmp(&b.part));
         self.views += 1;
         let number = self.views;
         let repo = self.repo(place)?;
         let commits: Vec<&str> = older.iter().map(|older| older.commit.as_str()).collect();
         repo.fetch_commits(place, &commits)?;
-        let names: Vec<String> =
-            older.iter().map(|older| format!("{}:{prefix}{}", older.commit, older.part.path())).collect();
-        let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut parts: BTreeMap<&Part, &[u8]> = BTreeMap::new();
-        parts.extend(older.iter().map(|older| &older.part).zip(texts.iter().map(Vec::as_slice)));
-        parts.extend(tree.parts.iter().map(|(part, text)| (part, text.as_slice())));
-        let mut months: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        for (part, text) in parts {
-            months.entry(part.shard()).or_default().extend_from_slice(text);
-        }
         let scratch = repo.scratch.clone();
         let folder = scratch.path().join(format!("events-{number}"));
         std::fs::create_dir(&folder).map_err(StoreError::io("make", &folder))?;
-        for (name, text) in months {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(StoreError::io("write", &path))?;
+        let append = |part: &Part, text: &[u8]| {
+            let path = folder.join(part.shard());
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+            file.and_then(|mut file| file.write_all(text)).map_err(StoreError::io("write", &path))
+        };
+        let mut recent = tree.parts.iter().peekable();
+        for some in older.chunks(PARTS_AT_ONCE) {
+            let name = |older: &&Older| format!("{}:{prefix}{}", older.commit, older.part.path());
+            let names: Vec<String> = some.iter().map(name).collect();
+            let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+            for (older, text) in some.iter().zip(texts) {
+                while let Some((part, text)) = recent.next_if(|(part, _)| **part < older.part) {
+                    append(part, text)?;
+                }
+                append(&older.part, &text)?;
+            }
+        }
+        for (part, text) in recent {
+            append(part, text)?;
         }
         Ok((folder, scratch))
     }
