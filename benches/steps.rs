@@ -13,23 +13,25 @@ use tollgate::money::Usd;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// A run's request on two budgets, as a run makes it.
+/// A run's request, as the budgets that are built in have it, on a pull request that nothing was spent on.
 fn request(store: &Store, name: &str) -> Request {
-    let window = Window { start: jiff::Timestamp::UNIX_EPOCH, end: None };
-    let limit = |purse: &str| Limit {
+    let always = Window { start: jiff::Timestamp::UNIX_EPOCH, end: None };
+    let lately = Window { start: store.now() - SignedDuration::from_hours(24), end: None };
+    let limit = |purse: &str, window: Window| Limit {
         purse: purse.to_owned(),
         per: "total".to_owned(),
         window,
         usd: Usd::from_dollars(1_000_000),
         enforce: Enforce::Hard,
     };
+    let pr = format!("pr:{name}");
     Request {
         hold: HoldId::from_text(name),
         claim: name.to_owned(),
         want: Usd::from_dollars(1),
         least: Usd::from_dollars(1),
-        limits: vec![limit("repo"), limit("task:review")],
-        purses: ["repo", "task:review"].map(str::to_owned).to_vec(),
+        limits: vec![limit("repo", always), limit(&pr, lately)],
+        purses: vec![pr, "repo".to_owned(), "task:review".to_owned()],
         expires: store.now() + SignedDuration::from_hours(1),
         about: About { task: "review".to_owned(), ..About::default() },
         lift: None,

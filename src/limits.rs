@@ -4,8 +4,8 @@
 
 mod pace;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::budget::{Budget, BudgetLine, Enforce, Mode, Period, Scope};
 use crate::event::Event;
@@ -99,10 +99,14 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
     for line in budget.budgets.iter().chain(added.into_iter().flatten()) {
         match purse(&line.scope, event, workflow, task) {
             Ok(purse) => {
+                let mut window = window(line.per, now, &budget.timezone);
+                if line.scope == Scope::Pr && line.per == Period::Total {
+                    window.start = window.start.max(opened(event));
+                }
                 let limit = Limit {
                     purse,
                     per: per(line.per).to_owned(),
-                    window: window(line.per, now, &budget.timezone),
+                    window,
                     usd: line.usd,
                     enforce: enforce(line.enforce, budget.mode),
                 };
@@ -117,6 +121,14 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
         }
     }
     limits
+}
+
+/// From when on the pull request can have spent anything: so its first run need not look through the whole
+/// ledger for others. A day before it was opened, since clocks differ.
+fn opened(event: &Event) -> Timestamp {
+    let opened = event.change.as_ref().and_then(|change| change.opened);
+    let before = opened.and_then(|opened| opened.checked_sub(SignedDuration::from_hours(24)).ok());
+    before.unwrap_or(Timestamp::MIN)
 }
 
 /// What an owner's purse begins with.
@@ -309,4 +321,29 @@ pub fn standing(budget: &Budget, now: Timestamp) -> Vec<Standing> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Change, Kind};
+
+    /// The windows of a run's limits on a pull request that was opened then.
+    fn windows(opened: Option<&str>) -> Vec<String> {
+        let file = "version: 1\nbudgets:\n  - { scope: pr, per: total, usd: 5 }\n  - { scope: pr, per: month, usd: 5 }\n  - { scope: repo, per: total, usd: 5 }\n";
+        let budget = crate::budget::parse(file, "f.yml").expect("it is valid");
+        let opened = opened.map(|text| text.parse().expect("an instant"));
+        let mut event = Event::bare(Kind::PullRequest, "o/r");
+        event.change = Some(Change { number: Some(17), opened, ..Change::default() });
+        let now = "2026-11-28T12:00:00Z".parse().expect("an instant");
+        let applied = apply(&budget, &event, None, Task::Review, now).applied;
+        applied.iter().map(|applied| applied.limit.window.start.to_string()).collect()
+    }
+
+    #[test]
+    fn the_whole_of_a_pull_request_begins_a_day_before_it_was_opened() {
+        let (month, always) = ("2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z");
+        assert_eq!(windows(Some("2026-11-20T08:30:00Z")), ["2026-11-19T08:30:00Z", month, always]);
+        assert_eq!(windows(None), [always, month, always]);
+    }
 }

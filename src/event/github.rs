@@ -160,6 +160,7 @@ fn pull_request(root: &At<'_>) -> Result<Change, EventError> {
     };
     Ok(Change {
         number: Some(pr.number("number")?),
+        opened: pr.time_opt("created_at"),
         title: pr.text("title")?,
         body: pr.text_or_empty("body"),
         author: author(&pr),
@@ -181,6 +182,7 @@ fn pull_request(root: &At<'_>) -> Result<Change, EventError> {
 fn commented_pull_request(issue: &At<'_>, default_branch: &str) -> Result<Change, EventError> {
     Ok(Change {
         number: Some(issue.number("number")?),
+        opened: issue.time_opt("created_at"),
         title: issue.text("title")?,
         body: issue.text_or_empty("body"),
         author: author(issue),

@@ -1,5 +1,6 @@
 //! A cursor over a JSON document that knows where it is, so that an error can say what is missing where.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{EventError, TEXT_BYTES_MAX};
@@ -45,6 +46,10 @@ impl<'a> At<'a> {
 
     pub(super) fn number_opt(&self, key: &str) -> Option<u64> {
         self.value.get(key)?.as_u64()
+    }
+
+    pub(super) fn time_opt(&self, key: &str) -> Option<Timestamp> {
+        self.value.get(key)?.as_str()?.parse().ok()
     }
 
     pub(super) fn flag(&self, key: &str) -> Option<bool> {

@@ -14,6 +14,7 @@ pub mod source;
 
 pub use source::{Env, current};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The longest text kept of a title, a body, a comment or an input, in bytes. GitHub's own limit is
@@ -171,6 +172,9 @@ pub struct FileChange {
 pub struct Change {
     /// The pull request's number.
     pub number: Option<u64>,
+    /// When the pull request was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Timestamp>,
     /// Its title, or the first line of the last commit's message.
     pub title: String,
     /// Its body, or the rest of that message.

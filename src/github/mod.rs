@@ -45,6 +45,8 @@ pub struct Repository {
 pub struct PullRequest {
     /// Its number.
     pub number: u64,
+    /// When it was opened.
+    pub opened: Option<Timestamp>,
     /// Its title.
     pub title: String,
     /// Its body.

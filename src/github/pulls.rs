@@ -32,6 +32,7 @@ impl GitHub {
         };
         Ok(PullRequest {
             number: pull.number,
+            opened: pull.created_at,
             title: pull.title,
             body: pull.body.unwrap_or_default(),
             author: account(pull.user),

@@ -45,6 +45,7 @@ pub(super) struct Pull {
     #[serde(default)]
     pub(super) labels: Vec<Label>,
     pub(super) state: String,
+    pub(super) created_at: Option<Timestamp>,
     #[serde(default)]
     pub(super) draft: bool,
     pub(super) base: Side,

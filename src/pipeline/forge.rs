@@ -109,6 +109,7 @@ impl Forge {
             pull.head_commit.clone_into(&mut change.head_sha);
         }
         known.commit = Some(change.head_sha.clone());
+        change.opened = pull.opened.or(change.opened);
         change.title.clone_from(&pull.title);
         change.body.clone_from(&pull.body);
         change.labels.clone_from(&pull.labels);

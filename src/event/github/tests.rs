@@ -16,7 +16,7 @@ fn user(login: &str, kind: &str) -> Value {
 
 fn pull() -> Value {
     json!({
-        "number": 7, "state": "open", "draft": false,
+        "number": 7, "state": "open", "draft": false, "created_at": "2026-11-20T08:30:00Z",
         "title": "Keep the queue sorted", "body": "Why: lookups.",
         "user": user("maria", "User"), "author_association": "COLLABORATOR",
         "labels": [{ "id": 1, "name": "agent:docs", "color": "ededed" }],
@@ -56,6 +56,7 @@ fn a_pull_request() {
         assert_eq!(event.actor, Person { login: "lee".to_owned(), bot: false, association: None });
         let expected = Change {
             number: Some(7),
+            opened: Some("2026-11-20T08:30:00Z".parse().unwrap()),
             title: "Keep the queue sorted".to_owned(),
             body: "Why: lookups.".to_owned(),
             author: Person {
@@ -124,7 +125,8 @@ fn comment(body: &str, author: Value, association: &str) -> Value {
 fn a_comment_on_a_pull_request() {
     let issue = json!({
         "number": 7, "title": "Keep the queue sorted", "body": null, "user": user("maria", "User"),
-        "author_association": "MEMBER", "labels": [], "pull_request": { "url": "https://api.github.com/x" }
+        "author_association": "MEMBER", "labels": [], "pull_request": { "url": "https://api.github.com/x" },
+        "created_at": "2026-11-20T08:30:00Z"
     });
     let payload = json!({
         "action": "created", "issue": issue, "comment": comment("/review", user("lee", "User"), "OWNER")
@@ -132,6 +134,7 @@ fn a_comment_on_a_pull_request() {
     let event = event("issue_comment", payload).unwrap();
     let change = event.change.unwrap();
     assert_eq!((change.number, change.title.as_str()), (Some(7), "Keep the queue sorted"));
+    assert_eq!(change.opened, Some("2026-11-20T08:30:00Z".parse().unwrap()));
     assert!(change.branch.is_empty() && change.head_sha.is_empty() && change.fork);
     let (text, author) = event.comment.unwrap();
     assert_eq!((text.as_str(), author.login.as_str(), author.trusted()), ("/review", "lee", true));

@@ -173,6 +173,7 @@ fn pull(state: &State, asked: &Asked<'_>, number: &str, more: &[&str]) -> Answer
                 &json!({
                     "number": number, "title": pull.title, "body": pull.body, "user": user(&pull.author),
                     "author_association": "CONTRIBUTOR", "labels": labels, "draft": pull.draft,
+                    "created_at": "2020-01-02T03:04:05Z",
                     "state": if pull.open { "open" } else { "closed" },
                     "base": side(&pull.base, Some(REPOSITORY)),
                     "head": side(&pull.head, pull.head_repository.as_deref()),
