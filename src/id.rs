@@ -84,10 +84,11 @@ pub fn random_hex(bytes: usize) -> String {
 /// Bytes in lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
+        out.push(digit(byte >> 4));
+        out.push(digit(*byte));
     }
     out
 }

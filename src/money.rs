@@ -9,6 +9,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Mul, Sub, SubAssign};
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How many pico-dollars one dollar is.
@@ -178,9 +179,11 @@ fn parse_decimal(text: &str, places: usize) -> Result<i128, AmountError> {
     if fraction.len() > places {
         return Err(AmountError::TooFine);
     }
-    let joined = format!("{whole}{fraction:0<places$}");
-    let value: i128 = joined.parse().map_err(|_| AmountError::TooLarge)?;
-    Ok(if negative { -value } else { value })
+    let digit = |value: i128, digit: u8| value.checked_mul(10)?.checked_add(i128::from(digit - b'0'));
+    let value = whole.bytes().chain(fraction.bytes()).try_fold(0, digit);
+    let unit = u32::try_from(places - fraction.len()).ok().and_then(|zeros| 10_i128.checked_pow(zeros));
+    let value = value.zip(unit).and_then(|(value, unit)| value.checked_mul(unit));
+    value.map(|value| if negative { -value } else { value }).ok_or(AmountError::TooLarge)
 }
 
 impl Add for Usd {
@@ -229,8 +232,22 @@ impl Serialize for Usd {
 
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Amount)
+    }
+}
+
+/// Reads an amount without a copy of its text.
+struct Amount;
+
+impl Visitor<'_> for Amount {
+    type Value = Usd;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Usd, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use clap::ValueEnum;
 use jiff::civil::Date;
@@ -26,6 +27,9 @@ use crate::report::spend::tally::{By, Saved};
 use crate::report::spend::{Fold, Spec, Spent, exact, render};
 use crate::savings;
 
+/// Events that are handed over at once, and how many times that may be read ahead.
+const BATCH_EVENTS: usize = 512;
+const BATCHES_AHEAD: usize = 2;
 /// How often the events are read at most: again only where corrections came meanwhile.
 const READINGS_MAX: usize = 4;
 
@@ -283,16 +287,32 @@ fn gather(spec: &Spec, table: &Table, store: Option<&Store>) -> anyhow::Result<S
     Err(Failure::ledger("runs were corrected each time the ledger was read\n\nhint: try again").into())
 }
 
+/// Every event in order. The next ones are read and checked while the last ones are summed.
 fn each_event(
     store: Option<&Store>,
     from: Option<Timestamp>,
     mut each: impl FnMut(Event),
 ) -> anyhow::Result<()> {
     let Some(store) = store else { return Ok(()) };
-    for event in store.events(from).map_err(books::unavailable)? {
-        each(event.map_err(books::unavailable)?);
-    }
-    Ok(())
+    let read = std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(BATCHES_AHEAD);
+        let reader = scope.spawn(move || {
+            let mut batch = Vec::with_capacity(BATCH_EVENTS);
+            for event in store.events(from)? {
+                batch.push(event?);
+                if batch.len() == BATCH_EVENTS {
+                    let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_EVENTS));
+                    // Nobody listens any more only where the sums have panicked, which ends this thread too.
+                    let _ = sender.send(full);
+                }
+            }
+            let _ = sender.send(batch);
+            Ok(())
+        });
+        batches.into_iter().flatten().for_each(&mut each);
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    read.map_err(books::unavailable)
 }
 
 #[cfg(test)]

@@ -372,7 +372,7 @@ impl Audit {
             .filter_map(|(purse, places)| Some((purse.clone(), self.past.get(*places.last()?)?.reserved)));
         let purses: BTreeMap<String, Timestamp> = purses.collect();
         let hash = self.hash.unwrap_or_else(LineHash::genesis);
-        let mut book = Book::restored(self.seq, self.at, hash, self.live, self.closed, purses);
+        let mut book = Book::restored(self.seq, self.at, hash, self.live, &self.closed, purses);
         for (limit, settled) in accounts {
             book.follow(&limit, settled);
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Kind, Line, LineHash, Origin, Reserve};
 use super::hold::{Hold, Illegal, Phase, counts_towards};
+use super::lately::{Closed, purses};
 use super::{Balance, Limit, Window};
 use crate::id::HoldId;
 use crate::money::Usd;
@@ -66,29 +67,12 @@ pub struct Book {
     at: Option<Timestamp>,
     hash: LineHash,
     live: BTreeMap<HoldId, Hold>,
-    closed: VecDeque<Closed>,
+    closed: Closed,
     counters: Vec<Counter>,
+    #[serde(with = "purses")]
     purses: BTreeMap<String, Timestamp>,
     /// Purses that were forgotten had no reserve after this.
     forgotten: Option<Timestamp>,
-}
-
-/// The key of a hold that was closed lately.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Closed {
-    key: KeyHash,
-    phase: Phase,
-}
-
-/// A hold's key in 16 hex digits: keys are long, and all that is asked is whether one was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-struct KeyHash(String);
-
-impl KeyHash {
-    fn of(hold: &HoldId) -> Self {
-        Self(LineHash::of(hold.as_str().as_bytes()).short().to_owned())
-    }
 }
 
 impl Default for Book {
@@ -98,7 +82,7 @@ impl Default for Book {
             at: None,
             hash: LineHash::genesis(),
             live: BTreeMap::new(),
-            closed: VecDeque::new(),
+            closed: Closed::default(),
             counters: Vec::new(),
             purses: BTreeMap::new(),
             forgotten: None,
@@ -187,11 +171,11 @@ impl Book {
         at: Option<Timestamp>,
         hash: LineHash,
         live: BTreeMap<HoldId, Hold>,
-        closed: VecDeque<(HoldId, Phase)>,
+        lately: &VecDeque<(HoldId, Phase)>,
         purses: BTreeMap<String, Timestamp>,
     ) -> Self {
-        let closed =
-            closed.into_iter().map(|(hold, phase)| Closed { key: KeyHash::of(&hold), phase }).collect();
+        let mut closed = Closed::default();
+        lately.iter().for_each(|(hold, phase)| closed.push(hold, *phase));
         let mut book = Self { seq, at, hash, live, closed, counters: Vec::new(), purses, forgotten: None };
         while book.purses.len() > PURSES_MAX {
             book.forget_purses();
@@ -236,8 +220,7 @@ impl Book {
     /// How a hold ended, if it did so lately.
     #[must_use]
     pub fn closed_lately(&self, id: &HoldId) -> Option<Phase> {
-        let key = KeyHash::of(id);
-        self.closed.iter().find(|closed| closed.key == key).map(|closed| closed.phase)
+        self.closed.find(id)
     }
 
     /// The accounts it follows, each under the limit that last named it.
@@ -364,10 +347,7 @@ impl Book {
         let delta = hold.step(&event.kind).map_err(|why| Discord::Hold { hold: event.hold.clone(), why })?;
         self.live.remove(&event.hold);
         self.charge(&hold.origin(), delta);
-        self.closed.push_back(Closed { key: KeyHash::of(&hold.id), phase: hold.phase });
-        if self.closed.len() > CLOSED_MAX {
-            self.closed.pop_front();
-        }
+        self.closed.push(&hold.id, hold.phase);
         Ok(())
     }
 

@@ -95,14 +95,16 @@ impl Head {
     /// # Errors
     /// When it is of another version, or not as it was written.
     pub fn decode(text: &str) -> Result<Self, HeadError> {
-        let Versioned { v } = serde_json::from_str(text).map_err(|_| HeadError::Damaged)?;
+        let head: Result<Self, _> = serde_json::from_str(text);
+        // A newer version may have other fields, so the version is looked for by itself then.
+        let v = match &head {
+            Ok(head) => head.v,
+            Err(_) => serde_json::from_str::<Versioned>(text).map_err(|_| HeadError::Damaged)?.v,
+        };
         if v != VERSION {
             return Err(HeadError::UnknownVersion(v));
         }
-        if !event::is_sealed(text) {
-            return Err(HeadError::Damaged);
-        }
-        serde_json::from_str(text).map_err(|_| HeadError::Damaged)
+        head.ok().filter(|_| event::is_sealed(text)).ok_or(HeadError::Damaged)
     }
 }
 

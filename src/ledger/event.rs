@@ -8,6 +8,8 @@
 //! the last one is protected too. A version or a type that is not known stops the reader; a field that
 //! is not known is passed over, and kept, because lines are never rewritten.
 
+mod whole;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use self::whole::Whole;
 use super::{About, Lift, Limit, Spend};
 use crate::id::{HoldId, hex};
 use crate::money::Usd;
@@ -416,30 +419,31 @@ pub fn decode(line: &[u8]) -> Result<Line, LineError> {
         return Err(LineError::TooLong);
     }
     let text = std::str::from_utf8(line).map_err(|_| LineError::NotAnEvent)?;
+    if let Ok(whole) = serde_json::from_str::<Whole>(text)
+        && whole.v == VERSION
+        && let Some(hash) = sealed_hash(text)
+    {
+        let event = Event { seq: whole.seq, at: whole.at, hold: whole.hold, kind: whole.kind };
+        return Ok(Line { event, prev: whole.prev, hash });
+    }
+    decode_by_steps(text)
+}
+
+/// What is wrong with a line, or its event where only the order of its fields is not ours.
+fn decode_by_steps(text: &str) -> Result<Line, LineError> {
+    // A newer version may have other fields, so nothing but the version is looked at before it is known.
     let Versioned { v } = serde_json::from_str(text).map_err(|_| LineError::NotAnEvent)?;
     if v != VERSION {
         return Err(LineError::UnknownVersion(v));
     }
-    if !is_sealed(text) {
-        return Err(LineError::BadSum);
-    }
+    let Some(hash) = sealed_hash(text) else { return Err(LineError::BadSum) };
     let malformed = |error: serde_json::Error| LineError::Malformed(error.to_string());
     let read: Read<'_> = serde_json::from_str(text).map_err(malformed)?;
-    let body = read.body.get();
-    let kind = match read.t.as_str() {
-        "reserve" => Kind::Reserve(serde_json::from_str(body).map_err(malformed)?),
-        "settle" => Kind::Settle(serde_json::from_str(body).map_err(malformed)?),
-        "void" => Kind::Void(serde_json::from_str(body).map_err(malformed)?),
-        "expire" => Kind::Expire(serde_json::from_str(body).map_err(malformed)?),
-        "adjust" => Kind::Adjust(serde_json::from_str(body).map_err(malformed)?),
-        "refuse" => Kind::Refuse(serde_json::from_str(body).map_err(malformed)?),
-        "extend" => Kind::Extend(serde_json::from_str(body).map_err(malformed)?),
-        "repair" => Kind::Note(Note::Repair(serde_json::from_str(body).map_err(malformed)?)),
-        "bill" => Kind::Note(Note::Bill(serde_json::from_str(body).map_err(malformed)?)),
-        _ => return Err(LineError::UnknownType(read.t)),
-    };
+    let mut body = serde_json::Deserializer::from_str(read.body.get());
+    let Some(kind) = whole::kind(&read.t, &mut body) else { return Err(LineError::UnknownType(read.t)) };
+    let kind = kind.and_then(|kind| body.end().map(|()| kind)).map_err(malformed)?;
     let event = Event { seq: read.seq, at: read.at, hold: read.hold, kind };
-    Ok(Line { event, prev: read.prev, hash: LineHash::of(line) })
+    Ok(Line { event, prev: read.prev, hash })
 }
 
 /// Adds a checksum of everything before it as the last field of a JSON object that has fields.
@@ -454,12 +458,21 @@ pub(super) fn seal(mut object: String) -> String {
 
 /// Whether a sealed object is as it was written.
 pub(super) fn is_sealed(object: &str) -> bool {
-    let sealed = || {
-        let rest = object.strip_suffix("\"}")?;
-        let (rest, sum) = rest.split_at_checked(rest.len().checked_sub(SUM_DIGITS)?)?;
-        Some(checksum(rest.strip_suffix(",\"sum\":\"")?) == sum)
-    };
-    sealed().unwrap_or(false)
+    sealed_hash(object).is_some()
+}
+
+/// The hash of a sealed object that is as it was written. What the checksum covers is a beginning of what the
+/// hash covers, so both come from one pass.
+fn sealed_hash(object: &str) -> Option<LineHash> {
+    let rest = object.strip_suffix("\"}")?;
+    let (rest, sum) = rest.split_at_checked(rest.len().checked_sub(SUM_DIGITS)?)?;
+    let covered = rest.strip_suffix(",\"sum\":\"")?;
+    let mut hasher = Sha256::new_with_prefix(covered);
+    if hex(&hasher.clone().finalize()[..SUM_DIGITS / 2]) != sum {
+        return None;
+    }
+    hasher.update(&object[covered.len()..]);
+    Some(LineHash(hex(&hasher.finalize())))
 }
 
 fn checksum(text: &str) -> String {

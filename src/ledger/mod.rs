@@ -12,6 +12,7 @@ pub mod commit;
 pub mod decide;
 pub mod event;
 pub mod hold;
+mod lately;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,29 @@ fn lines_of_writers_that_record_less_or_more_are_read() {
 }
 
 #[test]
+fn the_order_of_fields_is_free_and_each_is_there_once() {
+    let usual = line(Kind::Void(event::Void {
+        reason: "never started".to_owned(),
+        of: Origin { reserved: time("2026-11-23T09:00:00Z"), purses: vec!["repo".to_owned()] },
+    }));
+    let expected = event::decode(usual.as_bytes()).expect("read");
+    let name = ",\"t\":\"void\"";
+    let last = usual.replace(name, "").replace(",\"sum\":", &format!("{name},\"sum\":"));
+    assert_eq!(event::decode(&resealed(&last)).expect("read").event, expected.event);
+    for (twice, said) in [
+        ("\"seq\":1,\"seq\":2", "the event cannot be read: duplicate field `seq`"),
+        ("\"v\":1,\"v\":1", "the line is not an event"),
+    ] {
+        let field = &twice[..twice.find(",").expect("two fields")];
+        let error = event::decode(&resealed(&usual.replacen(field, twice, 1))).expect_err("there twice");
+        assert!(error.to_string().starts_with(said), "{error}");
+    }
+    let unread =
+        event::decode(&resealed(&usual.replace("\"reason\":\"never started\",", ""))).expect_err("a gap");
+    assert_eq!(unread.to_string(), "the event cannot be read: missing field `reason` at line 1 column 60");
+}
+
+#[test]
 fn a_run_without_stakes_on_record_is_read() {
     let about: About = serde_json::from_str(
         r#"{"task":"review","tier":"low","model":"m","actor":"a","pr":null,"workflow":null}"#,

@@ -1,11 +1,15 @@
 //! The same sums to the last pico-dollar, for scripts: CSV and JSON, and single runs as either.
 
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Value, json};
 
 use super::forecast::Outlook;
 use super::runs::Run;
-use super::tally::Tally;
+use super::tally::{Rows, Tally};
 use super::{BudgetLine, Spent};
+use crate::money::Usd;
 
 /// The head of [`csv`].
 const HEAD: &str = "dimension,key,runs,refused,capped,expired,requests,input_tokens,cache_read_tokens,\
@@ -76,64 +80,105 @@ fn field(text: &str) -> String {
 /// Never: the object has text keys only.
 #[must_use]
 pub fn json(spent: &Spent) -> String {
-    let by = spent.by.iter().map(|rows| {
-        let other = rows.other.as_ref().map(|other| keyed("other", other));
-        let rows_json = rows.rows.iter().map(|(key, tally)| keyed(key, tally)).chain(other);
-        (rows.by.as_str().to_owned(), Value::Array(rows_json.collect()))
-    });
-    let endings: Vec<Value> = spent
-        .endings
-        .iter()
-        .map(|(word, runs, usd)| json!({ "ending": word, "runs": runs, "usd": usd }))
-        .collect();
-    let value = json!({
-        "repository": spent.repository,
-        "since": spent.since,
-        "now": spent.now,
-        "timezone": spent.timezone.iana_name(),
-        "simulated": spent.simulated,
-        "total": tally(&spent.total),
-        "voided_runs": spent.voided,
-        "live_runs": spent.live,
-        "held_usd": spent.held,
-        "endings": endings,
-        "by": Value::Object(by.collect()),
-        "budgets": spent.budgets.iter().map(budget).collect::<Vec<_>>(),
-        "budgets_beyond": spent.budgets_beyond,
-        "dearest": spent.dearest.iter().map(run_json).collect::<Vec<_>>(),
-        "unproven": spent.unproven.iter().map(run_json).collect::<Vec<_>>(),
-        "routing_measured_against": spent.high_model,
-        "notes": spent.notes,
-    });
-    serde_json::to_string_pretty(&value).expect("text keys only") + "\n"
+    let endings = spent.endings.iter();
+    let document = Document {
+        repository: &spent.repository,
+        since: spent.since,
+        now: spent.now,
+        timezone: spent.timezone.iana_name(),
+        simulated: spent.simulated,
+        total: Row { key: None, tally: &spent.total },
+        voided_runs: spent.voided,
+        live_runs: spent.live,
+        held_usd: spent.held,
+        endings: endings.map(|(ending, runs, usd)| Ending { ending, runs: *runs, usd: *usd }).collect(),
+        by: Dimensions(&spent.by),
+        budgets: spent.budgets.iter().map(budget).collect(),
+        budgets_beyond: &spent.budgets_beyond,
+        dearest: spent.dearest.iter().map(run_json).collect(),
+        unproven: spent.unproven.iter().map(run_json).collect(),
+        routing_measured_against: &spent.high_model,
+        notes: &spent.notes,
+    };
+    serde_json::to_string_pretty(&document).expect("text keys only") + "\n"
 }
 
-fn keyed(key: &str, sums: &Tally) -> Value {
-    let mut value = json!({ "key": key });
-    if let (Value::Object(into), Value::Object(from)) = (&mut value, tally(sums)) {
-        into.extend(from);
+#[derive(Serialize)]
+struct Document<'a> {
+    repository: &'a str,
+    since: Option<Timestamp>,
+    now: Timestamp,
+    timezone: Option<&'a str>,
+    simulated: bool,
+    total: Row<'a>,
+    voided_runs: u64,
+    live_runs: u64,
+    held_usd: Usd,
+    endings: Vec<Ending<'a>>,
+    by: Dimensions<'a>,
+    budgets: Vec<Value>,
+    budgets_beyond: &'a [String],
+    dearest: Vec<Value>,
+    unproven: Vec<Value>,
+    routing_measured_against: &'a str,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Ending<'a> {
+    ending: &'a str,
+    runs: u64,
+    usd: Usd,
+}
+
+/// The rows of every dimension. There may be tens of thousands, so none is made a value first.
+struct Dimensions<'a>(&'a [Rows]);
+
+impl Serialize for Dimensions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|rows| (rows.by.as_str(), Keyed(rows))))
     }
-    value
 }
 
-fn tally(tally: &Tally) -> Value {
-    json!({
-        "runs": tally.runs,
-        "refused": tally.refused,
-        "capped": tally.capped,
-        "expired": tally.expired,
-        "requests": tally.requests,
-        "input_tokens": tally.tokens.input,
-        "cache_read_tokens": tally.tokens.cache_read,
-        "cache_write_tokens": tally.tokens.cache_write(),
-        "output_tokens": tally.tokens.output,
-        "usd": tally.usd,
-        "estimated_usd": tally.estimated,
-        "unproven_usd": tally.unproven,
-        "saved_by_routing_usd": tally.saved_by_routing,
-        "saved_by_caching_usd": tally.saved_by_caching,
-        "notional_usd": tally.notional,
-    })
+struct Keyed<'a>(&'a Rows);
+
+impl Serialize for Keyed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rows = self.0.rows.iter().map(|(key, tally)| Row { key: Some(key), tally });
+        let other = self.0.other.as_ref().map(|tally| Row { key: Some("other"), tally });
+        serializer.collect_seq(rows.chain(other))
+    }
+}
+
+struct Row<'a> {
+    key: Option<&'a str>,
+    tally: &'a Tally,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Tally { tokens, .. } = self.tally;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(key) = self.key {
+            map.serialize_entry("key", key)?;
+        }
+        map.serialize_entry("runs", &self.tally.runs)?;
+        map.serialize_entry("refused", &self.tally.refused)?;
+        map.serialize_entry("capped", &self.tally.capped)?;
+        map.serialize_entry("expired", &self.tally.expired)?;
+        map.serialize_entry("requests", &self.tally.requests)?;
+        map.serialize_entry("input_tokens", &tokens.input)?;
+        map.serialize_entry("cache_read_tokens", &tokens.cache_read)?;
+        map.serialize_entry("cache_write_tokens", &tokens.cache_write())?;
+        map.serialize_entry("output_tokens", &tokens.output)?;
+        map.serialize_entry("usd", &self.tally.usd)?;
+        map.serialize_entry("estimated_usd", &self.tally.estimated)?;
+        map.serialize_entry("unproven_usd", &self.tally.unproven)?;
+        map.serialize_entry("saved_by_routing_usd", &self.tally.saved_by_routing)?;
+        map.serialize_entry("saved_by_caching_usd", &self.tally.saved_by_caching)?;
+        map.serialize_entry("notional_usd", &self.tally.notional)?;
+        map.end()
+    }
 }
 
 fn budget(line: &BudgetLine) -> Value {
