@@ -27,7 +27,7 @@ use crate::support::{Run, Tollgate};
 pub(crate) type Given = BTreeMap<String, String>;
 
 /// What a run of `start` has said.
-fn given(run: &Run) -> Given {
+pub(crate) fn given(run: &Run) -> Given {
     let given = run.stdout.lines().filter_map(|line| line.split_once('='));
     given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// `tollgate finish`.
-    fn finish(&mut self, given: &Given, outcome: &str) -> Run {
+    pub(crate) fn finish(&mut self, given: &Given, outcome: &str) -> Run {
         // The real one has the path that it was told; the tests' own is redacted.
         let world = self.0.work().parent().expect("a folder").display().to_string();
         let state = given["state"].replace("[WORLD]", &world);

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tollgate::simulate::Script;
 use tollgate::simulate::clouds::VERTEX_TOKEN;
 
+use crate::around::{World, given};
 use crate::run::{
     Upstream, agent, budget, charged, expect_settled, lines, repository, serve, summary, usd, verdict,
 };
@@ -396,4 +397,22 @@ curl -sS -H "x-api-key: $ANTHROPIC_API_KEY" -H 'anthropic-version: 2023-06-01' -
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn a_meter_that_is_left_running_reads_the_file_that_was_named_from_elsewhere() {
+    let (google, upstream) = (Google::start(3_600), serve(Script::saying("Fine.", 400)));
+    let mut world = World(world(&upstream));
+    let credentials = person(&format!("{}/token", google.url)).to_string();
+    fs::write(world.0.home().join("credentials.json"), credentials).expect("a file");
+    let start =
+        world.0.env("GOOGLE_APPLICATION_CREDENTIALS", "../home/credentials.json").args(["start"]).run();
+    start.expect_code(0);
+    let given = given(&start);
+    assert_eq!(given["claude_code_use_vertex"], "1");
+    assert_eq!(google.asked().len(), 2, "by the start, and by the meter that it leaves");
+    let finish = world.finish(&given, "success");
+    finish.expect_code(3);
+    assert!(finish.stderr.contains("no request reached the meter"), "{}", finish.stderr);
+    expect_settled(&mut world.0, false);
 }

@@ -143,6 +143,12 @@ fn handover(story: &Story<'_>, handle: &Handle, shell: &Shell) -> Handover {
     for (vendor, upstream) in &story.request.upstreams {
         env.insert(upstream::variable(*vendor), upstream.url());
     }
+    // It works elsewhere, and reads this file itself.
+    if let Some(path) = env.get_mut("GOOGLE_APPLICATION_CREDENTIALS")
+        && let Ok(whole) = std::path::absolute(&*path)
+    {
+        *path = whole.display().to_string();
+    }
     Handover { folder: handle.folder.clone(), key: handle.key.text().to_owned(), env }
 }
 
