@@ -292,7 +292,9 @@ fn migrate(
     });
     match done {
         Ok((0, to)) => writeln!(out, "made the tables, version {to}")?,
-        Ok((from, to)) if from == to => writeln!(out, "the tables are up to date, version {to}")?,
+        Ok((from, to)) if from == to => {
+            writeln!(out, "the tables are up to date, version {to}, and the functions made anew")?
+        }
         Ok((from, to)) => writeln!(out, "brought the tables from version {from} to version {to}")?,
         Err(error) => {
             writeln!(err, "error: {error}")?;

@@ -232,18 +232,18 @@ fn an_answer_that_is_lost_is_asked_for_again_and_recorded_once() {
     assert_eq!(store.verify().expect("in order").events, 1);
     // It has, and the answer does not come.
     for code in ["40003", "57014", "08006"] {
-        failing(&server, "durable", "text", &[code, code], false, "''");
+        failing(&server, "durable", "text", &[code, code], false, "tollgate.session()");
         let name = format!("b{code}");
         let asked = request(&name, 3, budget(100), jiff::Timestamp::now());
         store.reserve(&asked).expect("granted");
-        failing(&server, "durable", "text", &[code, code], false, "''");
+        failing(&server, "durable", "text", &[code, code], false, "tollgate.session()");
         store.settle(&id(&name), &spend(1)).expect("settled");
-        failing(&server, "durable", "text", &[code, code], false, "''");
+        failing(&server, "durable", "text", &[code, code], false, "tollgate.session()");
         let by = Balance { limit: budget(100), settled: cents(0), held: cents(100) };
         store
             .refuse(&request(&format!("c{code}"), 3, budget(100), jiff::Timestamp::now()), &by)
             .expect("recorded");
-        failing(&server, "durable", "text", &[code, code], false, "''");
+        failing(&server, "durable", "text", &[code, code], false, "tollgate.session()");
         let bill = Bill {
             provider: "anthropic".to_owned(),
             day: "2026-11-23".to_owned(),
@@ -317,9 +317,13 @@ fn a_role_that_was_granted_before_is_told_what_it_lacks() {
     let ci = open(&url(server.port(), "ci", "books"));
     let wish = request("a", 3, budget(100), jiff::Timestamp::now());
     let lacking = ci.reserve(&wish).expect_err("not allowed").to_string();
-    assert!(
-        lacking.starts_with("the role `ci` may not do this to the ledger at ")
-            && lacking.contains("permission denied for function durable"),
-        "{lacking}"
+    assert_eq!(
+        lacking,
+        format!(
+            "the role `ci` may not do this to the ledger at 127.0.0.1:{}/books: permission denied for function durable \
+             [42501]\n\nhint: the role for CI may hold and settle; what corrects or removes needs the role that made the \
+             tables, which lets another hold and settle with `tollgate ledger migrate --grant ci`",
+            server.port()
+        )
     );
 }

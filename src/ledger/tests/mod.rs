@@ -17,6 +17,7 @@ mod records;
 #[path = "../../../tests/it/support/postgres.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod server;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use super::error::{DatabaseError, Trouble, said, trouble};
 use super::link::{Broken, Link, Value};
 use super::place::PostgresPlace;
-use super::schema;
+use super::schema::{self, Unmade};
 use crate::ledger::decide::Refusal;
 use crate::ledger::event::TooLarge;
 use crate::ledger::store::StoreError;
@@ -36,6 +36,8 @@ pub(super) struct Asker {
     place: Arc<PostgresPlace>,
     /// Tables that are not there are made.
     makes: bool,
+    /// The version of the tables that is worked with.
+    own: u32,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -44,6 +46,8 @@ struct Inner {
     link: Option<Link>,
     /// The tables are known to be there.
     ready: bool,
+    /// A pooler leads each transaction to another process: what has to stay together is one.
+    in_one: bool,
     role: String,
 }
 
@@ -68,7 +72,13 @@ fn before(broken: Broken) -> Failed {
 
 impl Asker {
     pub(super) fn new(place: PostgresPlace, makes: bool) -> Self {
-        Self { place: Arc::new(place), makes, inner: Arc::default() }
+        Self { place: Arc::new(place), makes, own: schema::VERSION, inner: Arc::default() }
+    }
+
+    /// As a tollgate of another version.
+    #[cfg(test)]
+    pub(super) fn set_version(&mut self, own: u32) {
+        self.own = own;
     }
 
     pub(super) fn place(&self) -> String {
@@ -85,7 +95,7 @@ impl Asker {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out one statement that changes something, and returns when that is durable.
+    /// Carries out one `SELECT` of a function that changes something, and returns when that is durable.
     pub(super) fn ask(&self, sql: &'static str, values: &[Value]) -> Result<Asked, StoreError> {
         self.ask_again(sql, |_| values.to_vec())
     }
@@ -96,33 +106,50 @@ impl Asker {
         sql: &'static str,
         values: impl Fn(bool) -> Vec<Value>,
     ) -> Result<Asked, StoreError> {
-        self.patiently(|link, again| link.change(sql, values(again)))
+        self.patiently(|link, again, in_one| link.change(sql, values(again), in_one))
     }
 
-    /// The rows of a statement that changes nothing.
+    /// The rows of a statement that changes nothing, when they are durable.
     pub(super) fn rows(&self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        match self.patiently(|link, _| link.query(sql, values.to_vec()))? {
+        self.only_rows(|link, _, _| link.read(sql, values.to_vec()))
+    }
+
+    /// The rows of a statement, which a crash may take back: for what is not told, or is known to be durable.
+    pub(super) fn glance(&self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.only_rows(|link, _, _| link.query(sql, values.to_vec()))
+    }
+
+    fn only_rows(
+        &self,
+        work: impl Fn(&Link, bool, bool) -> Result<Vec<Row>, Broken>,
+    ) -> Result<Vec<Row>, StoreError> {
+        match self.patiently(work)? {
             Asked::Rows(rows) => Ok(rows),
             Asked::Taken => Err(self.strange("a key is there twice")),
         }
     }
 
-    /// Returns when all that was read before is durable.
-    pub(super) fn settle_down(&self) -> Result<(), StoreError> {
-        self.ask("SELECT 1", &[]).map(drop)
-    }
-
-    fn patiently(&self, work: impl Fn(&Link, bool) -> Result<Vec<Row>, Broken>) -> Result<Asked, StoreError> {
+    fn patiently(
+        &self,
+        work: impl Fn(&Link, bool, bool) -> Result<Vec<Row>, Broken>,
+    ) -> Result<Asked, StoreError> {
         let mut patience = Patience::new(self);
         loop {
             let mut inner = self.lock();
+            let in_one = inner.in_one;
             let outcome = match inner.link(self) {
-                Ok(link) => work(link, patience.unsure).map_err(|broken| Failed::Broken(broken, true)),
+                Ok(link) => {
+                    work(link, patience.unsure, in_one).map_err(|broken| Failed::Broken(broken, true))
+                }
                 Err(failed) => Err(failed),
             };
             match outcome {
                 Ok(rows) => return Ok(Asked::Rows(rows)),
                 Err(Failed::Final(error)) => return Err(error),
+                Err(Failed::Broken(Broken::Elsewhere, _)) => {
+                    inner.in_one = true;
+                    patience.unsure = true;
+                }
                 // Before it was sent, it was a table that somebody else made.
                 Err(Failed::Broken(Broken::Error(error), true)) if trouble(&error) == Trouble::Taken => {
                     return Ok(Asked::Taken);
@@ -142,7 +169,7 @@ impl Asker {
     /// Works on a connection of its own, which is closed after. What it does is tried once.
     pub(super) fn apart<T>(&self, work: impl FnOnce(&Link) -> Result<T, Apart>) -> Result<T, StoreError> {
         // The first statement opens, checks and makes what is needed, with patience.
-        self.rows("SELECT 1", &[])?;
+        self.glance("SELECT 1", &[])?;
         let broken = |broken| self.unreachable(&broken, false);
         let link = Link::open(&self.place).map_err(broken)?;
         work(&link).map_err(|failed| match failed {
@@ -159,14 +186,15 @@ impl Asker {
             inner.link = None;
             let done = Link::open(&self.place).map_err(before).and_then(|link| {
                 let server = self.check(&link, &mut inner)?;
-                let found = self.version(&link)?.unwrap_or(0);
+                let found = self.version(&link, &inner.role)?.unwrap_or(0);
                 self.not_newer(found)?;
-                schema::migrate(&link, &server).map_err(|broken| self.not_made(broken, found, &inner.role))
+                schema::migrate(&link, &server, self.own, true)
+                    .map_err(|unmade| self.not_made(unmade, found, &inner.role))
             });
             let role = inner.role.clone();
             drop(inner);
             match done {
-                Ok(from) => return Ok((from, schema::VERSION)),
+                Ok(from) => return Ok((from, self.own)),
                 Err(Failed::Final(error)) => return Err(error),
                 Err(Failed::Broken(broken, sent)) => patience.bear(broken, sent, &role)?,
             }
@@ -210,37 +238,60 @@ impl Asker {
     }
 
     /// The version of the tables; `None` where there are none.
-    fn version(&self, link: &Link) -> Result<Option<u32>, Failed> {
+    fn version(&self, link: &Link, role: &str) -> Result<Option<u32>, Failed> {
         match schema::version(link) {
             Ok(0) => Ok(None),
             Ok(found) => Ok(Some(found)),
-            Err(Broken::Error(error)) if trouble(&error) == Trouble::Absent => Ok(None),
+            Err(Broken::Error(error)) => match trouble(&error) {
+                Trouble::Absent => Ok(None),
+                Trouble::Permission => {
+                    let (place, role, said) = (self.place(), role.to_owned(), said(&error));
+                    Err(DatabaseError::NotGranted { place, role, said }.into())
+                }
+                _ => Err(before(Broken::Error(error))),
+            },
             Err(broken) => Err(before(broken)),
         }
     }
 
-    fn not_newer(&self, found: u32) -> Result<(), Failed> {
-        let own = schema::VERSION;
-        if found > own {
-            Err(DatabaseError::Newer { place: self.place(), found, own }.into())
-        } else {
-            Ok(())
-        }
+    fn not_newer(&self, found: u32) -> Result<(), DatabaseError> {
+        let (place, own) = (self.place(), self.own);
+        if found > own { Err(DatabaseError::Newer { place, found, own }) } else { Ok(()) }
+    }
+
+    fn not_older(&self, found: u32) -> Result<(), DatabaseError> {
+        let (place, own) = (self.place(), self.own);
+        if found < own { Err(DatabaseError::Older { place, found, own }) } else { Ok(()) }
     }
 
     /// Tables that could not be made: for good where the role may not.
-    fn not_made(&self, broken: Broken, found: u32, role: &str) -> Failed {
-        let (place, role, own) = (self.place(), role.to_owned(), schema::VERSION);
-        match &broken {
-            Broken::Error(error) if trouble(error) == Trouble::Permission => {
-                let said = said(error);
+    fn not_made(&self, unmade: Unmade, found: u32, role: &str) -> Failed {
+        let (place, role) = (self.place(), role.to_owned());
+        match unmade {
+            Unmade::Unnumbered(error) => DatabaseError::Unnumbered { place, said: said(&error) }.into(),
+            Unmade::Broken(Broken::Error(error)) if trouble(&error) == Trouble::Permission => {
+                let said = said(&error);
                 match found {
                     0 => DatabaseError::NotSetUp { place, role, said }.into(),
-                    _ => DatabaseError::Older { place, found, own, said }.into(),
+                    _ => DatabaseError::NotOwner { place, role, said }.into(),
                 }
             }
             // Somebody else makes them at this moment.
-            _ => before(broken),
+            Unmade::Broken(broken) => before(broken),
+        }
+    }
+
+    /// A table or a function was not there: because another tollgate has brought the ledger to its own version
+    /// meanwhile, or because they are not as their version says.
+    fn not_as_said(&self, error: &tokio_postgres::Error, unsure: bool) -> DatabaseError {
+        let version = Link::open(&self.place).and_then(|link| schema::version(&link));
+        let (place, said) = (self.place(), said(error));
+        let numbered =
+            version.map_or(Ok(()), |found| self.not_newer(found).and_then(|()| self.not_older(found)));
+        match (numbered, trouble(error)) {
+            (Err(other), _) => other,
+            (Ok(()), Trouble::Absent) => DatabaseError::Gone { place, said },
+            (Ok(()), _) => DatabaseError::Functions { place, said, unsure },
         }
     }
 
@@ -252,6 +303,15 @@ impl Asker {
     fn unreachable(&self, broken: &Broken, unsure: bool) -> StoreError {
         let place = self.place();
         match broken {
+            Broken::Error(error) | Broken::Unsettled(error)
+                if matches!(trouble(error), Trouble::Absent | Trouble::NoFunction) =>
+            {
+                self.not_as_said(error, matches!(broken, Broken::Unsettled(_)))
+            }
+            Broken::Error(error) | Broken::Unsettled(error) if trouble(error) == Trouble::Permission => {
+                let role = self.lock().role.clone();
+                DatabaseError::Permission { place, role, said: said(error) }
+            }
             Broken::Error(error) => match trouble(error) {
                 Trouble::Lost if said(error).contains("invalid peer certificate") => {
                     DatabaseError::Certificate { place, said: said(error) }
@@ -259,19 +319,13 @@ impl Asker {
                 Trouble::Lost => DatabaseError::Unreachable { place, said: said(error), unsure },
                 Trouble::Login => DatabaseError::Login { place, said: said(error) },
                 Trouble::ReadOnly => DatabaseError::Standby { place },
-                Trouble::Permission => {
-                    let role = self.lock().role.clone();
-                    DatabaseError::Permission { place, role, said: said(error) }
-                }
                 _ => DatabaseError::Server { place, said: said(error) },
             },
-            Broken::Unsettled(error) => match trouble(error) {
-                Trouble::Permission => {
-                    let role = self.lock().role.clone();
-                    DatabaseError::Permission { place, role, said: said(error) }
-                }
-                _ => DatabaseError::Unreachable { place, said: said(error), unsure: true },
-            },
+            Broken::Unsettled(error) => DatabaseError::Unreachable { place, said: said(error), unsure: true },
+            Broken::Elsewhere => {
+                let said = "another process of it answered than was asked".to_owned();
+                DatabaseError::Unreachable { place, said, unsure: true }
+            }
             Broken::TimedOut(what) => DatabaseError::Unreachable { place, said: (*what).to_owned(), unsure },
             Broken::NoThread(error) => {
                 DatabaseError::Unreachable { place, said: format!("no thread can be had: {error}"), unsure }
@@ -308,16 +362,17 @@ impl Inner {
             let link = Link::open(&asker.place).map_err(before)?;
             let server = asker.check(&link, self)?;
             if !self.ready {
-                match asker.version(&link)? {
-                    Some(schema::VERSION) => {}
-                    Some(found) if found > schema::VERSION => asker.not_newer(found)?,
+                match asker.version(&link, &self.role)? {
+                    Some(found) => {
+                        asker.not_newer(found)?;
+                        asker.not_older(found)?;
+                    }
                     None if !asker.makes => {
                         return Err(DatabaseError::Missing { place: asker.place() }.into());
                     }
-                    found => {
-                        let found = found.unwrap_or(0);
-                        schema::migrate(&link, &server)
-                            .map_err(|broken| asker.not_made(broken, found, &self.role))?;
+                    None => {
+                        schema::migrate(&link, &server, asker.own, false)
+                            .map_err(|unmade| asker.not_made(unmade, 0, &self.role))?;
                     }
                 }
                 self.ready = true;
@@ -333,6 +388,7 @@ fn is_lost(broken: &Broken) -> bool {
     match broken {
         Broken::Error(error) => matches!(trouble(error), Trouble::Lost | Trouble::ReadOnly),
         Broken::TimedOut(_) | Broken::NoThread(_) | Broken::Unsettled(_) => true,
+        Broken::Elsewhere => false,
     }
 }
 
@@ -358,8 +414,12 @@ impl<'a> Patience<'a> {
         let kind = match &broken {
             Broken::Error(error) => trouble(error),
             Broken::TimedOut(_) => Trouble::Lost,
-            Broken::Unsettled(error) if trouble(error) == Trouble::Permission => Trouble::Permission,
-            Broken::Unsettled(_) => Trouble::Lost,
+            // What the next attempt would find as well.
+            Broken::Unsettled(error) => match trouble(error) {
+                lasting @ (Trouble::Permission | Trouble::Absent | Trouble::NoFunction) => lasting,
+                _ => Trouble::Lost,
+            },
+            Broken::Elsewhere => Trouble::Lost,
             Broken::NoThread(_) => Trouble::Other,
         };
         match (kind, &broken) {

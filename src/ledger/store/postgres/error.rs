@@ -102,10 +102,10 @@ pub enum DatabaseError {
         /// Where.
         place: String,
     },
-    /// The tables are older than this tollgate, and this role may not change them.
+    /// The tables are older than this tollgate.
     #[error(
-        "the ledger at {place} has tables of version {found}, and this tollgate needs version {own}: {said}\n\n\
-         hint: run `tollgate ledger migrate` once as the role that made them"
+        "the ledger at {place} has tables of version {found}, and this tollgate needs version {own}\n\nhint: run \
+         `tollgate ledger migrate` once as the role that made them; an older tollgate cannot use them after that"
     )]
     Older {
         /// Where.
@@ -114,6 +114,65 @@ pub enum DatabaseError {
         found: u32,
         /// What this tollgate needs.
         own: u32,
+    },
+    /// There are tables, and this role may not change them.
+    #[error(
+        "the role `{role}` may not bring the ledger at {place} up to date: {said}\n\nhint: run `tollgate ledger \
+         migrate` as the role that made its tables"
+    )]
+    NotOwner {
+        /// Where.
+        place: String,
+        /// Who speaks to it.
+        role: String,
+        /// The server's words.
+        said: String,
+    },
+    /// The functions are others than this tollgate's, of the same version as far as is said.
+    #[error(
+        "the ledger at {place} has functions that are not those of this tollgate: {said}\n\nhint: run `tollgate \
+         ledger migrate` once as the role that made them{}",
+        if *.unsure { "; what was being recorded may have arrived" } else { "" }
+    )]
+    Functions {
+        /// Where.
+        place: String,
+        /// The server's words.
+        said: String,
+        /// A statement was carried out, and may stay so.
+        unsure: bool,
+    },
+    /// A table is gone.
+    #[error(
+        "the ledger at {place} lacks a table: {said}\n\nhint: nothing was changed; restore the database from a backup"
+    )]
+    Gone {
+        /// Where.
+        place: String,
+        /// The server's words.
+        said: String,
+    },
+    /// The number of the version is gone.
+    #[error(
+        "the database at {place} has tables of a ledger, and nothing that says of which version: {said}\n\nhint: \
+         nothing was changed; restore the database from a backup"
+    )]
+    Unnumbered {
+        /// Where.
+        place: String,
+        /// The server's words.
+        said: String,
+    },
+    /// Nobody has let this role use the ledger.
+    #[error(
+        "the role `{role}` may not use the ledger at {place}: {said}\n\nhint: `tollgate ledger migrate --grant \
+         {role}`, as the role that made the tables, lets it hold and settle"
+    )]
+    NotGranted {
+        /// Where.
+        place: String,
+        /// Who speaks to it.
+        role: String,
         /// The server's words.
         said: String,
     },
@@ -133,7 +192,8 @@ pub enum DatabaseError {
     /// The role may not do this.
     #[error(
         "the role `{role}` may not do this to the ledger at {place}: {said}\n\nhint: the role for CI may hold \
-         and settle; what corrects or removes needs the role that made the tables"
+         and settle; what corrects or removes needs the role that made the tables, which lets another hold and \
+         settle with `tollgate ledger migrate --grant {role}`"
     )]
     Permission {
         /// Where.
@@ -220,8 +280,10 @@ pub(super) enum Trouble {
     Lost,
     /// The key of a hold is taken.
     Taken,
-    /// There is no such table or function.
+    /// There is no such table.
     Absent,
+    /// There is no such function, or no such column.
+    NoFunction,
     /// The role may not.
     Permission,
     /// The server does not let the role in.
@@ -252,7 +314,8 @@ pub(super) fn trouble(error: &tokio_postgres::Error) -> Trouble {
         "TG002" => Trouble::TooLong,
         "TG003" => Trouble::Nonsense,
         // The tables are made by somebody else at this moment, or are not there at all.
-        "42P01" | "3F000" | "42883" | "42704" => Trouble::Absent,
+        "42P01" | "3F000" => Trouble::Absent,
+        "42883" | "42703" => Trouble::NoFunction,
         "42501" => Trouble::Permission,
         "25006" => Trouble::ReadOnly,
         // A key of a row, or the name of a schema, a table or a function.

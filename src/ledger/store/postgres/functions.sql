@@ -8,7 +8,12 @@
 -- can, the transaction is committed in memory, and the next one stands on it. Nobody is told before it is
 -- durable: `durable` comes after every one of these functions, in a transaction of its own, and is answered
 -- when all that was written before it is on disk, and on the standby that is waited for. A crash takes back
--- what nobody was told of, and whatever stood on it, because all of it is later in one log.
+-- what nobody was told of, and whatever stood on it, because all of it is later in one log. Whatever is read to
+-- be told is read in one transaction with `durable`, so that it waits as well.
+--
+-- Between a function and `durable` a pooler may lead to another process, of a server that has lost the first
+-- transaction in the meantime. Both say where they ran, `session`; where that is not the same, the answer is not
+-- believed, and the function is called again, in one transaction with `durable`.
 --
 -- What every run calls is PL/pgSQL, whose plans a connection keeps: a function in SQL that cannot become a part
 -- of its caller is parsed and planned at each call.
@@ -21,7 +26,12 @@ CREATE FUNCTION tollgate.clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
     SELECT clock_timestamp()
 $$;
 
--- Waits until everything that was committed before is durable.
+-- Which process of which start of the server this is. What one has told is taken back only after it has ended.
+CREATE FUNCTION tollgate.session() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT @session@
+$$;
+
+-- Waits until everything that was committed before is durable, and says where it has.
 CREATE FUNCTION tollgate.durable() RETURNS text LANGUAGE plpgsql VOLATILE @secure@ AS $$
 BEGIN
     RETURN @durable@;

@@ -22,6 +22,9 @@ pub(super) const PAGE: i64 = 500;
 /// What is asked for a page.
 pub(super) const PAGE_SQL: &str =
     "SELECT seq, line FROM tollgate.event WHERE ledger = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
+/// The same, up to the last line that is durable.
+const PAGE_UNTIL_SQL: &str = "SELECT seq, line FROM tollgate.event WHERE ledger = $1 AND seq >= $2 AND seq <= $4 \
+    ORDER BY seq LIMIT $3";
 
 /// A row's number and line.
 pub(super) fn raw(place: &str, row: &Row) -> Result<(u64, String), StoreError> {
@@ -69,12 +72,13 @@ pub(super) fn holds(place: &str, rows: &[Row]) -> Result<Vec<Hold>, StoreError> 
     Ok(holds.into_values().collect())
 }
 
-/// Lines from a number on, as they are read.
+/// Lines from a number on to the last one that there was, as they are read.
 #[derive(Debug)]
 pub(in crate::ledger::store) struct Lines {
     asker: Asker,
     ledger: String,
     next: i64,
+    last: i64,
     page: VecDeque<Row>,
     ended: bool,
     /// The last line as it stands.
@@ -84,8 +88,9 @@ pub(in crate::ledger::store) struct Lines {
 impl Lines {
     fn advance(&mut self) -> Result<Option<Line>, StoreError> {
         if self.page.is_empty() && !self.ended {
-            let values = [self.ledger.as_str().into(), Value::Number(self.next), Value::Number(PAGE)];
-            self.page = self.asker.rows(PAGE_SQL, &values)?.into();
+            let [next, page, last] = [self.next, PAGE, self.last].map(Value::Number);
+            let values = [self.ledger.as_str().into(), next, page, last];
+            self.page = self.asker.glance(PAGE_UNTIL_SQL, &values)?.into();
             self.ended = (self.page.len() as i64) < PAGE;
         }
         let Some(row) = self.page.pop_front() else { return Ok(None) };
@@ -117,29 +122,28 @@ impl Iterator for Lines {
 impl PostgresStore {
     /// The lines from an instant on, or all of them.
     pub(in crate::ledger::store) fn lines(&self, since: Option<Timestamp>) -> Result<Lines, StoreError> {
-        let next = match since {
-            None => 1,
-            Some(since) => {
-                // Imported lines may be finer than a column.
-                let since = Timestamp::from_microsecond(since.as_microsecond()).unwrap_or(since);
-                let rows = self.asker.rows(
-                    "SELECT tollgate.first_since($1, $2::text::timestamptz)",
-                    &[self.ledger().into(), since.to_string().into()],
-                )?;
-                rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(1)
-            }
-        };
+        // Imported lines may be finer than a column.
+        let since = since.map(|at| Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at));
+        let rows = self.asker.rows(
+            "SELECT CASE WHEN $2 IS NULL THEN 1 ELSE tollgate.first_since($1, $2::text::timestamptz) END, \
+             (SELECT coalesce(max(seq), 0) FROM tollgate.event WHERE ledger = $1)",
+            &[self.ledger().into(), since.map(|since| since.to_string()).into()],
+        )?;
+        let number = |column| rows.first().and_then(|row| row.try_get::<_, i64>(column).ok());
+        let (next, last) = (number(0).unwrap_or(1), number(1).unwrap_or(0));
         let (asker, ledger) = (self.asker.clone(), self.ledger().to_owned());
-        Ok(Lines { asker, ledger, next, page: VecDeque::new(), ended: false, text: String::new() })
+        Ok(Lines { asker, ledger, next, last, page: VecDeque::new(), ended: false, text: String::new() })
     }
 
     /// Reads all lines, and compares the tables with them, as they stand at one moment.
     pub(in crate::ledger::store) fn verify(&self) -> Result<Verified, StoreError> {
         let (place, ledger) = (self.asker.place(), self.ledger());
         self.asker.apart(|link| {
-            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            link.batch("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             let audit = audit(link, &place, ledger)?;
             let head = compare(link, ledger, &audit)?;
+            // What was read may have been written a moment ago.
+            link.query("SELECT tollgate.durable()", Vec::new())?;
             link.batch("COMMIT")?;
             Ok(Verified {
                 events: audit.events(),

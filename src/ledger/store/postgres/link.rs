@@ -3,7 +3,7 @@
 //! The ledger is synchronous, and PostgreSQL's client is not. A thread with a small runtime keeps the
 //! connection, so that whoever calls may stand inside another runtime or in none; orders and answers go
 //! through channels. Nothing is prepared under a name, and no setting outlives a transaction: behind a
-//! pooler the next statement may reach another server process.
+//! pooler the next transaction may reach another server process, or another server.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -75,6 +75,8 @@ pub(super) enum Broken {
     NoThread(std::io::Error),
     /// It was carried out, and is not known to be durable.
     Unsettled(tokio_postgres::Error),
+    /// It was carried out, and all is durable where another process says so, which may not know of it.
+    Elsewhere,
 }
 
 type Answer<T> = mpsc::SyncSender<Result<T, Broken>>;
@@ -82,8 +84,10 @@ type Answer<T> = mpsc::SyncSender<Result<T, Broken>>;
 enum Order {
     /// One statement.
     Query(&'static str, Vec<Value>, Answer<Vec<Row>>),
-    /// One statement that changes something, and then that it is durable.
-    Change(&'static str, Vec<Value>, Answer<Vec<Row>>),
+    /// One statement whose rows are to be told, and that they are durable.
+    Read(&'static str, Vec<Value>, Answer<Vec<Row>>),
+    /// One call of a function that changes something, and then that it is durable; in one transaction or in two.
+    Change(&'static str, Vec<Value>, bool, Answer<Vec<Row>>),
     /// Several without parameters or answers.
     Batch(String, Answer<()>),
 }
@@ -113,10 +117,23 @@ impl Link {
         answered.recv().unwrap_or(Err(Broken::TimedOut("its connection ended")))
     }
 
-    /// Carries out one statement that changes something, and answers when that is durable.
-    pub(super) fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Broken> {
+    /// Carries out one statement that reads, and answers when what it has read is durable.
+    pub(super) fn read(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Broken> {
         let (answer, answered) = mpsc::sync_channel(1);
-        let _ = self.orders.send(Order::Change(sql, values, answer));
+        let _ = self.orders.send(Order::Read(sql, values, answer));
+        answered.recv().unwrap_or(Err(Broken::TimedOut("its connection ended")))
+    }
+
+    /// Carries out one `SELECT` of a function that changes something, and answers when that is durable. In two
+    /// transactions nobody waits for this one's disk; in one it may be led to any process.
+    pub(super) fn change(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+        in_one: bool,
+    ) -> Result<Vec<Row>, Broken> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let _ = self.orders.send(Order::Change(sql, values, in_one, answer));
         answered.recv().unwrap_or(Err(Broken::TimedOut("its connection ended")))
     }
 
@@ -148,8 +165,11 @@ fn work(place: &PostgresPlace, mut orders: UnboundedReceiver<Order>, ready: &Ans
                     let rows = async { client.query_typed(sql, &values).await.map_err(Broken::Error) };
                     done(timeout(ANSWER_MAX, rows).await, &answer)
                 }
-                Order::Change(sql, values, answer) => {
-                    done(timeout(ANSWER_MAX, change(&client, sql, &values)).await, &answer)
+                Order::Read(sql, values, answer) | Order::Change(sql, values, true, answer) => {
+                    done(timeout(ANSWER_MAX, in_one(&client, sql, &values)).await, &answer)
+                }
+                Order::Change(sql, values, false, answer) => {
+                    done(timeout(ANSWER_MAX, in_two(&client, sql, &values)).await, &answer)
                 }
                 Order::Batch(sql, answer) => {
                     let batch = async { client.batch_execute(&sql).await.map_err(Broken::Error) };
@@ -172,11 +192,32 @@ fn done<T>(outcome: Result<Result<T, Broken>, tokio::time::error::Elapsed>, answ
 }
 
 /// Both statements leave at once, each is a transaction, and the server takes them one after the other.
-async fn change(client: &Client, sql: &str, values: &[Value]) -> Result<Vec<Row>, Broken> {
+async fn in_two(client: &Client, sql: &str, values: &[Value]) -> Result<Vec<Row>, Broken> {
     let values: Vec<_> = values.iter().map(Value::typed).collect();
-    let (told, durable) = tokio::join!(client.query_typed(sql, &values), client.query_typed(DURABLE, &[]));
+    let sql = format!("{sql}, tollgate.session()");
+    let (told, durable) = tokio::join!(client.query_typed(&sql, &values), client.query_typed(DURABLE, &[]));
+    let (rows, durable) = (told.map_err(Broken::Error)?, durable.map_err(Broken::Unsettled)?);
+    let there = |rows: &[Row]| -> Option<String> { rows.first()?.try_get(rows.first()?.len() - 1).ok()? };
+    match (there(&rows), there(&durable)) {
+        (Some(one), Some(other)) if one == other => Ok(rows),
+        _ => Err(Broken::Elsewhere),
+    }
+}
+
+/// All leave at once, as one transaction.
+async fn in_one(client: &Client, sql: &str, values: &[Value]) -> Result<Vec<Row>, Broken> {
+    let values: Vec<_> = values.iter().map(Value::typed).collect();
+    let (began, told, durable, done) = tokio::join!(
+        client.batch_execute("BEGIN"),
+        client.query_typed(sql, &values),
+        client.query_typed(DURABLE, &[]),
+        client.batch_execute("COMMIT"),
+    );
+    // What fails before the commit makes that take all of it back.
+    began.map_err(Broken::Error)?;
     let rows = told.map_err(Broken::Error)?;
-    durable.map_err(Broken::Unsettled)?;
+    durable.map_err(Broken::Error)?;
+    done.map_err(Broken::Unsettled)?;
     Ok(rows)
 }
 

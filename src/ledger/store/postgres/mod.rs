@@ -54,9 +54,15 @@ impl PostgresStore {
         Self { asker: Asker::new(place, makes), options }
     }
 
+    /// As a tollgate of another version.
+    #[cfg(test)]
+    pub(crate) fn set_version(&mut self, own: u32) {
+        self.asker.set_version(own);
+    }
+
     /// The server's time, or this machine's where it cannot be asked.
     pub(super) fn now(&self) -> Timestamp {
-        let asked = self.asker.rows(
+        let asked = self.asker.glance(
             "SELECT to_char(tollgate.clock() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || 'Z'",
             &[],
         );
@@ -221,8 +227,6 @@ impl PostgresStore {
 
     /// The answer to a request whose key is taken: by this very request, or by another.
     fn own(&self, request: &Request) -> Result<Answer, StoreError> {
-        // First, so that what is read then is read where it will stay: another server may be asked by now.
-        self.asker.settle_down()?;
         let hold = self.hold(&request.hold)?.ok_or_else(|| self.strange("a hold without events"))?;
         match hold.phase {
             Phase::Held => Ok(decide::repeat(&hold, request)?.answer),
@@ -344,7 +348,7 @@ impl PostgresStore {
     }
 
     pub(super) fn sweep(&self) -> Result<Vec<HoldId>, StoreError> {
-        let over = self.asker.rows(
+        let over = self.asker.glance(
             "SELECT id FROM tollgate.hold WHERE ledger = $1 AND phase = 'held' \
              AND expires < (SELECT tollgate.clock()) - interval '60 seconds' ORDER BY id",
             &[self.ledger().into()],
