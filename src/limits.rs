@@ -32,6 +32,8 @@ pub struct Limits {
     pub purses: Vec<String>,
     /// The override that every limit above was raised by.
     pub lift: Option<Lift>,
+    /// A day before the pull request was opened, where that is known: nothing was spent on it earlier.
+    pub opened: Option<Timestamp>,
     /// A subscription pays for the run, so that it is charged no dollars and no limit applies.
     pub subscription: bool,
 }
@@ -94,14 +96,15 @@ impl Limits {
 /// In observe mode every limit only counts: nothing is cut or refused.
 #[must_use]
 pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task, now: Timestamp) -> Limits {
-    let mut limits = Limits { purses: purses(event, workflow, task), ..Limits::default() };
+    let mut limits =
+        Limits { purses: purses(event, workflow, task), opened: opened(event), ..Limits::default() };
     let added = workflow.and_then(|path| budget.workflows.get(path));
     for line in budget.budgets.iter().chain(added.into_iter().flatten()) {
         match purse(&line.scope, event, workflow, task) {
             Ok(purse) => {
                 let mut window = window(line.per, now, &budget.timezone);
                 if line.scope == Scope::Pr && line.per == Period::Total {
-                    window.start = window.start.max(opened(event));
+                    window.start = limits.opened.unwrap_or(window.start);
                 }
                 let limit = Limit {
                     purse,
@@ -125,10 +128,8 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
 
 /// From when on the pull request can have spent anything: so its first run need not look through the whole
 /// ledger for others. A day before it was opened, since clocks differ.
-fn opened(event: &Event) -> Timestamp {
-    let opened = event.change.as_ref().and_then(|change| change.opened);
-    let before = opened.and_then(|opened| opened.checked_sub(SignedDuration::from_hours(24)).ok());
-    before.unwrap_or(Timestamp::MIN)
+fn opened(event: &Event) -> Option<Timestamp> {
+    event.change.as_ref()?.opened?.checked_sub(SignedDuration::from_hours(24)).ok()
 }
 
 /// What an owner's purse begins with.

@@ -10,7 +10,7 @@ use super::reserve::{Begun, Held};
 use super::retry::Earlier;
 use super::voice::Voice;
 use super::work::{self, Saved, Work};
-use super::{Story, books, deliver, finish};
+use super::{Story, books, deliver, finish, total};
 use crate::cli::Shell;
 use crate::gate::{self, AgentEnd, Ending, Gate, Ran};
 use crate::ledger::store::{Store, StoreError};
@@ -162,7 +162,7 @@ pub(super) async fn conclude(
         true => Savings::default(),
         false => savings::savings(used, &story.inputs.budget.tiers, route.tier, table, when),
     };
-    let pull_request = finish::pull_request_total(store, story.limits).unwrap_or_else(|error| {
+    let pull_request = total::of_pull_request(store, story.limits).unwrap_or_else(|error| {
         saved.notes.push(format!("what the pull request has cost cannot be told: {error}"));
         None
     });

@@ -1,6 +1,5 @@
 //! What is said of a run and saved from it: announcements, the live meter, results, the report.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,16 +11,15 @@ use jiff::tz::TimeZone;
 
 use super::voice::{Name, Poster, Voice};
 use super::work::Saved;
-use super::{Story, books, folder, forge, siblings, status, webhook};
+use super::{Story, folder, forge, siblings, status, webhook};
 use crate::budget::{CommentWhen, Mode};
 use crate::cli::Shell;
 use crate::exit;
 use crate::gate::{Gate, Tokens};
 use crate::id::HoldId;
 use crate::ledger::Balance;
-use crate::ledger::event::Kind;
 use crate::ledger::store::Store;
-use crate::limits::{self, Limits};
+use crate::limits;
 use crate::meter::Totals;
 use crate::money::Usd;
 use crate::outcome::{Outcome, Verdict};
@@ -346,39 +344,6 @@ fn run_of(story: &Story<'_>, gate: &Gate, facts: Facts) -> Run {
         },
         around: facts.around,
     }
-}
-
-/// What a pull request has cost in all its runs, read from the ledger's events.
-///
-/// # Errors
-/// When the ledger cannot be read.
-pub(super) fn pull_request_total(store: &Store, limits: &Limits) -> anyhow::Result<Option<PurseTotal>> {
-    let Some(purse) = limits.pull_request() else { return Ok(None) };
-    let mut spends = BTreeMap::new();
-    for event in store.events(None).map_err(books::unavailable)? {
-        let event = event.map_err(books::unavailable)?;
-        let (spend, of) = match event.kind {
-            Kind::Settle(settle) => (settle.spend, settle.of),
-            Kind::Expire(expire) => (expire.spend, expire.of),
-            // A correction says the true spend, which takes the place of what was said before.
-            Kind::Adjust(adjust) => (adjust.spend, adjust.of),
-            Kind::Reserve(_) | Kind::Void(_) | Kind::Refuse(_) | Kind::Extend(_) | Kind::Note(_) => continue,
-        };
-        if of.purses.iter().any(|own| own == purse) {
-            spends.insert(event.hold, spend);
-        }
-    }
-    let mut total = PurseTotal { runs: spends.len() as u64, ..PurseTotal::default() };
-    for spend in spends.values() {
-        total.usd += spend.usd;
-        total.notional += spend.notional;
-        for model in &spend.models {
-            total.prompt += model.tokens.prompt();
-            total.cache_read += model.tokens.cache_read;
-            total.output += model.tokens.output;
-        }
-    }
-    Ok(Some(total))
 }
 
 /// Nothing was run, because a budget refused it. Returns the exit code.

@@ -30,6 +30,7 @@ mod second;
 mod siblings;
 mod start;
 mod status;
+mod total;
 mod trust;
 mod upstream;
 mod voice;
