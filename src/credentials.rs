@@ -2,7 +2,8 @@
 //! addresses that they name. No agent gets them, whatever a budget file says: who has any can spend past the meter.
 
 /// Their names, in the order of the alphabet.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 40] = [
+    "ANTHROPIC_ADMIN_KEY",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "ANTHROPIC_CUSTOM_HEADERS",
@@ -40,6 +41,7 @@ const NAMES: [&str; 38] = [
     "GOOGLE_CREDENTIALS",
     "GOOGLE_GHA_CREDS_PATH",
     "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "OPENAI_ADMIN_KEY",
     "OPENAI_API_KEY",
 ];
 

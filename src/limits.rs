@@ -96,8 +96,8 @@ impl Limits {
 /// In observe mode every limit only counts: nothing is cut or refused.
 #[must_use]
 pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task, now: Timestamp) -> Limits {
-    let mut limits =
-        Limits { purses: purses(event, workflow, task), opened: opened(event), ..Limits::default() };
+    let opened = opened(event).filter(|opened| *opened <= now);
+    let mut limits = Limits { purses: purses(event, workflow, task), opened, ..Limits::default() };
     let added = workflow.and_then(|path| budget.workflows.get(path));
     for line in budget.budgets.iter().chain(added.into_iter().flatten()) {
         match purse(&line.scope, event, workflow, task) {
@@ -129,7 +129,8 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
 /// From when on the pull request can have spent anything: so its first run need not look through the whole
 /// ledger for others. A day before it was opened, since clocks differ.
 fn opened(event: &Event) -> Option<Timestamp> {
-    event.change.as_ref()?.opened?.checked_sub(SignedDuration::from_hours(24)).ok()
+    let opened = Timestamp::from_second(event.change.as_ref()?.opened?.as_second()).ok()?;
+    opened.checked_sub(SignedDuration::from_hours(24)).ok()
 }
 
 /// What an owner's purse begins with.
@@ -345,6 +346,9 @@ mod tests {
     fn the_whole_of_a_pull_request_begins_a_day_before_it_was_opened() {
         let (month, always) = ("2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z");
         assert_eq!(windows(Some("2026-11-20T08:30:00Z")), ["2026-11-19T08:30:00Z", month, always]);
+        assert_eq!(windows(Some("2026-11-20T08:30:00.25Z")), ["2026-11-19T08:30:00Z", month, always]);
+        // What is not yet open by our clock is no reason to refuse a run.
+        assert_eq!(windows(Some("2027-01-01T00:00:00Z")), [always, month, always]);
         assert_eq!(windows(None), [always, month, always]);
     }
 }

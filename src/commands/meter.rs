@@ -22,6 +22,7 @@ use crate::meter::{Allowance, Config, DearerModel, Key, Meter, Policy, Totals, U
 use crate::money::Usd;
 use crate::price::Table;
 use crate::provider::Vendor;
+use crate::report::defuse;
 
 /// How long what is in flight is waited for at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
@@ -158,7 +159,7 @@ pub async fn run_until(
     stop.await;
     let totals = meter.drain(DRAIN_MAX).await;
     for note in &totals.notes {
-        writeln!(err, "note: {note}")?;
+        writeln!(err, "note: {}", defuse::plain(note))?;
     }
     write_whole(&args.summary_json, &summary(args.cap_usd, &totals))?;
     Ok(exit::PASS)

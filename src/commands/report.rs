@@ -302,8 +302,10 @@ fn each_event(
                 batch.push(event?);
                 if batch.len() == BATCH_EVENTS {
                     let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_EVENTS));
-                    // Nobody listens any more only where the sums have panicked, which ends this thread too.
-                    let _ = sender.send(full);
+                    // Nobody listens any more only where the sums have panicked.
+                    if sender.send(full).is_err() {
+                        return Ok(());
+                    }
                 }
             }
             let _ = sender.send(batch);

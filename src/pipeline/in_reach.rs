@@ -14,12 +14,15 @@ use super::upstream::Upstream;
 use crate::cli::Shell;
 use crate::exit::Failure;
 use crate::provider::Vendor;
+use crate::report::defuse;
 
 /// The variables that name such files, and the cloud that they are for.
-const VARIABLES: [(&str, Vendor); 6] = [
+const VARIABLES: [(&str, Vendor); 8] = [
     ("GOOGLE_APPLICATION_CREDENTIALS", Vendor::Vertex),
     ("GOOGLE_GHA_CREDS_PATH", Vendor::Vertex),
     ("CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", Vendor::Vertex),
+    ("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", Vendor::Vertex),
+    ("AWS_CONFIG_FILE", Vendor::Bedrock),
     ("AWS_SHARED_CREDENTIALS_FILE", Vendor::Bedrock),
     ("AWS_WEB_IDENTITY_TOKEN_FILE", Vendor::Bedrock),
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", Vendor::Bedrock),
@@ -39,7 +42,8 @@ pub(super) fn check(story: &Story<'_>, upstream: &Upstream, shell: &mut Shell) -
     let workspace = shell.var("GITHUB_WORKSPACE").map(PathBuf::from);
     let trees: Vec<PathBuf> = [here, story.inputs.root.clone()].into_iter().chain(workspace).collect();
     for (file, vendor) in found(&trees, upstream, shell) {
-        let path = file.display();
+        // Whoever wrote what is checked out has named it.
+        let path = defuse::plain(&file.display().to_string());
         if !upstream.has(vendor) {
             writeln!(
                 shell.err,

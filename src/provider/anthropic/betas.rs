@@ -98,9 +98,11 @@ pub fn unknown_betas(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     names.filter(|name| is_unknown(name))
 }
 
-/// Whether it is the name of a beta that is not known. What is too long to be repeated is none.
+/// Whether it is the name of a beta that is not known. What is too long to be repeated, or could be taken for
+/// more than a name where it is, is none.
 pub(super) fn is_unknown(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && !KNOWN.contains(&name)
+    let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    visible && !name.is_empty() && name.len() <= NAME_BYTES_MAX && !KNOWN.contains(&name)
 }
 
 #[cfg(test)]
@@ -118,5 +120,7 @@ mod tests {
         }
         headers.append(HEADER, HeaderValue::from_str(&"x".repeat(NAME_BYTES_MAX + 1)).expect("a value"));
         assert_eq!(unknown_betas(&headers).collect::<Vec<_>>(), ["one-day-2031-01-01", "two"]);
+        // A body may have any text; what is told of it stands in logs, where a line may be a command.
+        assert!(is_unknown("new") && !is_unknown("new\n::add-mask::x") && !is_unknown("with blanks"));
     }
 }

@@ -93,7 +93,12 @@ impl Repo {
         for some in self.missing(place, commits)?.chunks(COMMITS_AT_ONCE) {
             let mut args = vec!["fetch", "--quiet", "--no-tags", "--depth=1", "--", &place.url];
             args.extend(some);
-            if !self.talk(place, &args)?.success() {
+            let output = self.talk(place, &args)?;
+            if output.status.is_none() {
+                let text = without_trace(&output.stderr);
+                return Err(refused(place, trouble(&text), &output, &text, "fetch"));
+            }
+            if !output.success() {
                 return self.fetch_all(place);
             }
         }
