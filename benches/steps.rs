@@ -16,7 +16,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// A run's request, as the budgets that are built in have it, on a pull request that nothing was spent on.
 fn request(store: &Store, name: &str) -> Request {
     let always = Window { start: jiff::Timestamp::UNIX_EPOCH, end: None };
-    let lately = Window { start: store.now() - SignedDuration::from_hours(24), end: None };
+    let lately = Window { start: store.now() - SignedDuration::from_hours(1), end: None };
     let limit = |purse: &str, window: Window| Limit {
         purse: purse.to_owned(),
         per: "total".to_owned(),

@@ -32,7 +32,7 @@ pub struct Limits {
     pub purses: Vec<String>,
     /// The override that every limit above was raised by.
     pub lift: Option<Lift>,
-    /// A day before the pull request was opened, where that is known: nothing was spent on it earlier.
+    /// An hour before the pull request was opened, where that is known: nothing was spent on it earlier.
     pub opened: Option<Timestamp>,
     /// A subscription pays for the run, so that it is charged no dollars and no limit applies.
     pub subscription: bool,
@@ -127,10 +127,10 @@ pub fn apply(budget: &Budget, event: &Event, workflow: Option<&str>, task: Task,
 }
 
 /// From when on the pull request can have spent anything: so its first run need not look through the whole
-/// ledger for others. A day before it was opened, since clocks differ.
+/// ledger for others. An hour before it was opened, since clocks differ.
 fn opened(event: &Event) -> Option<Timestamp> {
     let opened = Timestamp::from_second(event.change.as_ref()?.opened?.as_second()).ok()?;
-    opened.checked_sub(SignedDuration::from_hours(24)).ok()
+    opened.checked_sub(SignedDuration::from_hours(1)).ok()
 }
 
 /// What an owner's purse begins with.
@@ -343,10 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_a_pull_request_begins_a_day_before_it_was_opened() {
+    fn the_whole_of_a_pull_request_begins_an_hour_before_it_was_opened() {
         let (month, always) = ("2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z");
-        assert_eq!(windows(Some("2026-11-20T08:30:00Z")), ["2026-11-19T08:30:00Z", month, always]);
-        assert_eq!(windows(Some("2026-11-20T08:30:00.25Z")), ["2026-11-19T08:30:00Z", month, always]);
+        assert_eq!(windows(Some("2026-11-20T08:30:00Z")), ["2026-11-20T07:30:00Z", month, always]);
+        assert_eq!(windows(Some("2026-11-20T08:30:00.25Z")), ["2026-11-20T07:30:00Z", month, always]);
         // What is not yet open by our clock is no reason to refuse a run.
         assert_eq!(windows(Some("2027-01-01T00:00:00Z")), [always, month, always]);
         assert_eq!(windows(None), [always, month, always]);
