@@ -145,13 +145,8 @@ impl<C: Dial> Gate<C> {
 
     /// What the agent is told where there is nothing to ask with, and no more: why is for whoever runs it.
     fn not_let_in(&self, error: &TokenError) -> Problem {
-        let error = error.to_string();
-        let why = error.split("\n\nhint: ").next().unwrap_or_default();
-        self.state.note(&format!("a request was not sent: {why}"));
-        Problem::Upstream(
-            "nothing was sent: the meter has no access token for it at the moment; the run's log says why"
-                .to_owned(),
-        )
+        self.state.note(&format!("a request was not sent: {}", error.in_public()));
+        Problem::Upstream("nothing was sent: the meter has no access token for it at the moment".to_owned())
     }
 
     /// Takes a generation through the gate.

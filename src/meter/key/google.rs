@@ -77,7 +77,20 @@ pub enum TokenError {
          hint: what was revoked or has expired is to be made anew; workload identity federation needs `id-token: write` \
          among the job's permissions, and an account that the pool may stand in for"
     )]
-    Call(String),
+    Call(call::Why),
+}
+
+impl TokenError {
+    /// What may stand in a pull request's comment: no hint, and none of a server's own words.
+    #[must_use]
+    pub fn in_public(&self) -> String {
+        match self {
+            Self::Call(why) => format!("no access token for Google Vertex: {}", why.what),
+            Self::None | Self::Unusable(_) | Self::File { .. } => {
+                "the credentials for Google Vertex cannot be used".to_owned()
+            }
+        }
+    }
 }
 
 impl Source {

@@ -1,5 +1,6 @@
 //! The calls that turn credentials into an access token.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,9 +23,31 @@ const CALL_MAX: Duration = Duration::from_secs(15);
 /// How long a token lives where its answer does not say.
 const LIFE_USUAL: SignedDuration = SignedDuration::from_mins(30);
 
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// What happened, in words of ours.
+    pub(super) what: String,
+    /// What the server said, which may name accounts and projects: for whoever holds the credentials.
+    words: String,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if self.words.is_empty() { Ok(()) } else { write!(f, ": {}", self.words) }
+    }
+}
+
+impl From<String> for Why {
+    fn from(what: String) -> Self {
+        Self { what, words: String::new() }
+    }
+}
+
 impl Credentials {
     /// Fetches a token; with it comes when it ends.
-    pub(super) async fn fetch(&self, now: Timestamp) -> Result<(Secret, Timestamp), String> {
+    pub(super) async fn fetch(&self, now: Timestamp) -> Result<(Secret, Timestamp), Why> {
         match self {
             Self::ServiceAccount { email, key_id, key, token_url } => {
                 let assertion = assertion(email, key_id.as_deref(), key, token_url, now)?;
@@ -32,7 +55,7 @@ impl Credentials {
                     ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                     ("assertion", assertion.as_str()),
                 ];
-                granted(&post(token_url, &pairs).await?, now)
+                Ok(granted(&post(token_url, &pairs).await?, now)?)
             }
             Self::Person { client_id, client_secret, refresh_token, token_url } => {
                 let (secret, refresh) = (client_secret.text(), refresh_token.text());
@@ -42,7 +65,7 @@ impl Credentials {
                     ("client_secret", secret.as_str()),
                     ("refresh_token", refresh.as_str()),
                 ];
-                granted(&post(token_url, &pairs).await?, now)
+                Ok(granted(&post(token_url, &pairs).await?, now)?)
             }
             Self::Federated(federated) => federated.fetch(now).await,
         }
@@ -50,7 +73,7 @@ impl Credentials {
 }
 
 impl Federated {
-    async fn fetch(&self, now: Timestamp) -> Result<(Secret, Timestamp), String> {
+    async fn fetch(&self, now: Timestamp) -> Result<(Secret, Timestamp), Why> {
         let subject = self.subject.fetch().await?;
         let pairs = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
@@ -64,12 +87,12 @@ impl Federated {
         let Some(url) = &self.impersonated else { return Ok(exchanged) };
         let body = json!({ "scope": [SCOPE], "lifetime": "3600s" });
         let request = client(url)?.post(url.clone()).bearer_auth(exchanged.0.text()).json(&body);
-        impersonated(&answer(request, url).await?)
+        Ok(impersonated(&answer(request, url).await?)?)
     }
 }
 
 impl Subject {
-    async fn fetch(&self) -> Result<String, String> {
+    async fn fetch(&self) -> Result<String, Why> {
         let (text, field) = match self {
             Self::File { path, field } => {
                 (read(Path::new(path)).map_err(|why| format!("{path} cannot be read: {why}"))?, field)
@@ -87,7 +110,7 @@ impl Subject {
             Some(name) => {
                 let value: Value = serde_json::from_str(&text).unwrap_or_default();
                 let token = value[name].as_str().map(str::to_owned);
-                token.ok_or_else(|| format!("the identity provider's answer has no `{name}`"))
+                token.ok_or_else(|| format!("the identity provider's answer has no `{name}`").into())
             }
         }
     }
@@ -100,13 +123,13 @@ fn client(url: &Url) -> Result<reqwest::Client, String> {
     client.build().map_err(|error| error.without_url().to_string())
 }
 
-async fn post(url: &Url, pairs: &[(&str, &str)]) -> Result<String, String> {
+async fn post(url: &Url, pairs: &[(&str, &str)]) -> Result<String, Why> {
     let request = client(url)?.post(url.clone()).header("content-type", "application/x-www-form-urlencoded");
     answer(request.body(form(pairs)), url).await
 }
 
 /// The text of a call's answer, or why there is none.
-async fn answer(request: reqwest::RequestBuilder, url: &Url) -> Result<String, String> {
+async fn answer(request: reqwest::RequestBuilder, url: &Url) -> Result<String, Why> {
     let host = url.host_str().unwrap_or_default();
     // Errors of this library can hold the address, and addresses can hold tokens.
     let failed = |error: reqwest::Error| format!("{host} did not answer: {}", error.without_url());
@@ -116,11 +139,14 @@ async fn answer(request: reqwest::RequestBuilder, url: &Url) -> Result<String, S
     while let Some(piece) = response.chunk().await.map_err(failed)? {
         body.extend_from_slice(&piece);
         if body.len() > BYTES_MAX {
-            return Err(format!("{host} answered with more than {BYTES_MAX} bytes"));
+            return Err(format!("{host} answered with more than {BYTES_MAX} bytes").into());
         }
     }
     let text = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() { Ok(text) } else { Err(format!("{host} answered {status}{}", said(&text))) }
+    if status.is_success() {
+        return Ok(text);
+    }
+    Err(Why { what: format!("{host} answered {status}"), words: said(&text) })
 }
 
 /// What an error's answer says of itself, in its known fields.
@@ -128,8 +154,7 @@ fn said(text: &str) -> String {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let found = [&value["error_description"], &value["error"]["message"], &value["error"], &value["message"]];
     let words = found.into_iter().find_map(Value::as_str).unwrap_or_default();
-    let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
-    if words.is_empty() { words } else { format!(": {words}") }
+    words.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// A token in an answer of OAuth's shape.
