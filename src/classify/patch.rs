@@ -189,6 +189,24 @@ enum Within {
     Text(&'static str),
 }
 
+impl Within {
+    /// Takes a line up to the end of what was open before it: what comes after, or nothing where all of the line
+    /// is within.
+    fn ends_in<'a>(self, line: &'a str, code: &mut String, comment: &mut String) -> Option<&'a str> {
+        let (end, to) = match self {
+            Self::Nothing => return Some(line),
+            Self::Comment(close) => (line.find(close).map(|at| (at, close)), comment),
+            Self::Text(close) => (find_unescaped(line, close).map(|at| (at + close.len(), "")), code),
+        };
+        let Some((end, dropped)) = end else {
+            to.push_str(line);
+            return None;
+        };
+        to.push_str(&line[..end]);
+        Some(&line[end + dropped.len()..])
+    }
+}
+
 fn strip(lines: &[&str], syntax: &Syntax, start: Within) -> Stripped {
     let mut found = Stripped::default();
     let mut within = start;
@@ -224,29 +242,8 @@ fn strip_line(
 ) -> Within {
     let mut rest = line;
     while !rest.is_empty() {
-        match within {
-            Within::Comment(close) => {
-                let Some(at) = rest.find(close) else {
-                    comment.push_str(rest);
-                    return within;
-                };
-                comment.push_str(&rest[..at]);
-                rest = &rest[at + close.len()..];
-                within = Within::Nothing;
-                continue;
-            }
-            Within::Text(close) => {
-                let Some(at) = find_unescaped(rest, close) else {
-                    code.push_str(rest);
-                    return within;
-                };
-                code.push_str(&rest[..at + close.len()]);
-                rest = &rest[at + close.len()..];
-                within = Within::Nothing;
-                continue;
-            }
-            Within::Nothing => {}
-        }
+        let Some(after) = within.ends_in(rest, code, comment) else { return within };
+        (rest, within) = (after, Within::Nothing);
         let plain = rest.find(MARKS).unwrap_or(rest.len());
         if plain > 0 {
             code.push_str(&rest[..plain]);
