@@ -369,8 +369,7 @@ impl Audit {
         let purses = self
             .by_purse
             .iter()
-            .filter_map(|(purse, places)| Some((purse.clone(), self.past.get(*places.last()?)?.reserved)));
-        let purses: BTreeMap<String, Timestamp> = purses.collect();
+            .filter_map(|(purse, places)| Some((purse.as_str(), self.past.get(*places.last()?)?.reserved)));
         let hash = self.hash.unwrap_or_else(LineHash::genesis);
         let mut book = Book::restored(self.seq, self.at, hash, self.live, &self.closed, purses);
         for (limit, settled) in accounts {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Kind, Line, LineHash, Origin, Reserve};
 use super::hold::{Hold, Illegal, Phase, counts_towards};
-use super::lately::{Closed, purses};
+use super::lately::{Closed, Touched};
 use super::{Balance, Limit, Window};
 use crate::id::HoldId;
 use crate::money::Usd;
@@ -69,10 +69,7 @@ pub struct Book {
     live: BTreeMap<HoldId, Hold>,
     closed: Closed,
     counters: Vec<Counter>,
-    #[serde(with = "purses")]
-    purses: BTreeMap<String, Timestamp>,
-    /// Purses that were forgotten had no reserve after this.
-    forgotten: Option<Timestamp>,
+    touched: Touched,
 }
 
 impl Default for Book {
@@ -84,8 +81,7 @@ impl Default for Book {
             live: BTreeMap::new(),
             closed: Closed::default(),
             counters: Vec::new(),
-            purses: BTreeMap::new(),
-            forgotten: None,
+            touched: Touched::default(),
         }
     }
 }
@@ -166,26 +162,25 @@ pub(super) fn check_next(
 
 impl Book {
     /// A book made from what an audit has found.
-    pub(super) fn restored(
+    pub(super) fn restored<'a>(
         seq: u64,
         at: Option<Timestamp>,
         hash: LineHash,
         live: BTreeMap<HoldId, Hold>,
         lately: &VecDeque<(HoldId, Phase)>,
-        purses: BTreeMap<String, Timestamp>,
+        purses: impl Iterator<Item = (&'a str, Timestamp)>,
     ) -> Self {
         let mut closed = Closed::default();
         lately.iter().for_each(|(hold, phase)| closed.push(hold, *phase));
-        let mut book = Self { seq, at, hash, live, closed, counters: Vec::new(), purses, forgotten: None };
-        while book.purses.len() > PURSES_MAX {
-            book.forget_purses();
-        }
-        book
+        let mut touched = Touched::default();
+        purses.for_each(|(purse, at)| touched.touch(purse, at));
+        touched.forget();
+        Self { seq, at, hash, live, closed, counters: Vec::new(), touched }
     }
 
     /// Whether it would not take a purse for untouched that was reserved for at `last`.
     pub(super) fn knows_of(&self, purse: &str, last: Timestamp) -> bool {
-        self.purses.get(purse).copied().or(self.forgotten).is_some_and(|known| known >= last)
+        self.touched.last(purse).is_some_and(|known| known >= last)
     }
 
     /// The number of the last event; 0 before the first.
@@ -226,11 +221,6 @@ impl Book {
     /// The accounts it follows, each under the limit that last named it.
     pub fn counters(&self) -> impl Iterator<Item = &Counter> {
         self.counters.iter()
-    }
-
-    /// When purses it remembers were last reserved for.
-    pub fn purses(&self) -> impl Iterator<Item = (&str, Timestamp)> {
-        self.purses.iter().map(|(purse, at)| (purse.as_str(), *at))
     }
 
     /// The time of the next event: the store's clock, but always after the event before.
@@ -332,9 +322,9 @@ impl Book {
             }
         }
         for purse in &terms.purses {
-            self.purses.insert(purse.clone(), event.at);
+            self.touched.touch(purse, event.at);
         }
-        self.forget_purses();
+        self.touched.forget();
         let hold = Hold::new(event.hold.clone(), event.at, terms.clone());
         self.live.insert(event.hold.clone(), hold);
         Ok(())
@@ -365,21 +355,6 @@ impl Book {
 
     /// Whether it is certain that no reserve for `purse` lies in `window`.
     fn is_untouched(&self, purse: &str, window: &Window) -> bool {
-        match self.purses.get(purse).copied().or(self.forgotten) {
-            Some(last) => last < window.start,
-            None => true,
-        }
-    }
-
-    /// Forgets the purses that were not reserved for longest; a quarter at once, since it costs a sort.
-    fn forget_purses(&mut self) {
-        if self.purses.len() <= PURSES_MAX {
-            return;
-        }
-        let mut times: Vec<Timestamp> = self.purses.values().copied().collect();
-        times.sort_unstable();
-        let until = times[times.len() - PURSES_MAX * 3 / 4];
-        self.purses.retain(|_, at| *at > until);
-        self.forgotten = Some(until);
+        self.touched.last(purse).is_none_or(|last| last < window.start)
     }
 }

@@ -47,11 +47,6 @@ impl LineHash {
         &self.0
     }
 
-    /// Its first 16 digits.
-    pub(super) fn short(&self) -> &str {
-        self.0.get(..SUM_DIGITS).unwrap_or(&self.0)
-    }
-
     /// What the first line of a ledger names as the line before it.
     #[must_use]
     pub fn genesis() -> Self {
