@@ -219,8 +219,8 @@ mod tests {
 
     #[test]
     fn only_known_words_of_an_answer_are_repeated() {
-        assert_eq!(said(r#"{"error":"invalid_grant","error_description":"Bad\nrequest"}"#), ": Badrequest");
-        assert_eq!(said(r#"{"error":{"code":403,"message":"denied"}}"#), ": denied");
+        assert_eq!(said(r#"{"error":"invalid_grant","error_description":"Bad\nrequest"}"#), "Badrequest");
+        assert_eq!(said(r#"{"error":{"code":403,"message":"denied"}}"#), "denied");
         assert_eq!(said(r#"{"access_token":"secret"}"#), "");
         assert_eq!(said("<html>secret"), "");
     }
