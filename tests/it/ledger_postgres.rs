@@ -57,6 +57,14 @@ fn a_role_for_ci_holds_and_settles_and_rewrites_nothing() {
         made.stdout,
         "made the tables, version 1\nthe role ci may hold and settle, and rewrite nothing\n"
     );
+    let unknown = world.args(["ledger", "migrate", "--grant", "CI"]).run();
+    unknown.expect_code(6);
+    let expected = format!(
+        "error: nothing was granted at 127.0.0.1:{}/books: role \"CI\" does not exist [42704]\n\nhint: make the role \
+         first, or write it as the server does, capitals included: `SELECT rolname FROM pg_roles`\n",
+        server.port()
+    );
+    assert_eq!(unknown.stderr, expected);
     let again = world.args(["ledger", "migrate", "--grant", "ci"]).run();
     let anew = "the tables are up to date, version 1, and the functions made anew\n";
     assert!(again.stdout.starts_with(anew), "{}", again.stdout);
@@ -96,6 +104,24 @@ fn a_role_for_ci_holds_and_settles_and_rewrites_nothing() {
     owner.note(&id("anthropic/2026-11-23"), Note::Bill(bill)).expect("on record");
     assert_eq!(owner.verify().expect("in order").head, Ok(()));
     assert_eq!(ci.balances(&[budget(100)]).expect("balances")[0].settled, cents(2));
+}
+
+#[test]
+fn spend_in_other_words_is_the_same_spend() {
+    let Some(server) = Server::quick() else { return };
+    let store = open(&server.database("books"));
+    for hold in ["a", "b"] {
+        store.reserve(&request(hold, 3, budget(100), store.now())).expect("granted");
+    }
+    let settled = store.settle(&id("a"), &spend(2)).expect("settled");
+    store.expire(&id("b"), None).expect("charged");
+    let charged = store.hold(&id("b")).expect("read").expect("there").spend;
+    // As another version might write it: with blanks, in another order.
+    server.sql("books", "UPDATE tollgate.hold SET spend = spend::jsonb::text");
+    assert_eq!(store.settle(&id("a"), &spend(2)).expect("settled already").spend, settled.spend);
+    store.correct(&id("b"), &charged, &spend(1), "a bill").expect("corrected");
+    let refused = said(store.correct(&id("b"), &charged, &spend(0), "a bill"));
+    assert!(refused.contains("b"), "{refused}");
 }
 
 /// What the role `ci` is refused, and what it cannot slip into a line.

@@ -26,7 +26,7 @@ fn seconds() -> u64 {
 
 /// What a client was told of a hold.
 #[derive(Clone, Debug, PartialEq)]
-enum Told {
+pub(crate) enum Told {
     /// Granted so much, and not heard of since.
     Held(u32),
     /// Settled at so much.
@@ -38,7 +38,7 @@ enum Told {
 }
 
 /// Clients at work on one ledger.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     told: Arc<Mutex<BTreeMap<String, Told>>>,
     acknowledged: Receiver<()>,
@@ -98,7 +98,7 @@ fn one(store: &Store, hold: &str, number: u64, note: &dyn Fn(Told)) {
 }
 
 impl Load {
-    fn start(count: u64, url: &str) -> Self {
+    pub(crate) fn start(count: u64, url: &str) -> Self {
         let (told, stop) = (Arc::new(Mutex::new(BTreeMap::new())), Arc::new(AtomicBool::new(false)));
         let (sender, acknowledged) = channel();
         let client = |client: u64| {
@@ -124,18 +124,18 @@ impl Load {
     }
 
     /// Waits for so many acknowledgements.
-    fn wait_for(&self, count: usize) {
+    pub(crate) fn wait_for(&self, count: usize) {
         for _ in 0..count {
             self.acknowledged.recv_timeout(Duration::from_secs(60)).expect("clients get on");
         }
     }
 
-    fn wait_until(&self, end: Instant) {
+    pub(crate) fn wait_until(&self, end: Instant) {
         while self.acknowledged.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
     }
 
     /// Ends the clients, and returns what they were told.
-    fn end(self) -> BTreeMap<String, Told> {
+    pub(crate) fn end(self) -> BTreeMap<String, Told> {
         self.stop.store(true, Ordering::SeqCst);
         for client in self.clients {
             client.join().expect("joined");
@@ -145,7 +145,7 @@ impl Load {
 }
 
 /// Compares a ledger, as it is found from outside, with what clients were told; returns what to print.
-fn check(store: &Store, told: &BTreeMap<String, Told>) -> String {
+pub(crate) fn check(store: &Store, told: &BTreeMap<String, Told>) -> String {
     let verified = store.verify().expect("in order: the chain, each step, and each grant within its limits");
     assert_eq!(verified.head, Ok(()), "the tables are what the events make them");
     let (mut holds, mut settled, mut held, mut granted, mut unsure) = (0, 0, 0, 0, 0);

@@ -107,13 +107,8 @@ fn contains(text: &[u8], part: &str) -> bool {
     text.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
-#[test]
-fn behind_a_pooler_that_leads_each_transaction_elsewhere_all_is_recorded_once() {
-    let Some(server) = Server::quick() else { return };
-    server.database("books");
-    let server = Arc::new(Mutex::new(server));
-    let pooler = Pooler::before(server.clone(), |_| {});
-    let store = open(&url(pooler.port, "books", "books"));
+/// Every kind of change and every kind of question, each with what has to come of it on an empty ledger.
+pub(crate) fn everything_once(store: &Store) {
     let wish = |hold: &str| request(hold, 3, budget(100), jiff::Timestamp::now());
     let asked = wish("a");
     assert_eq!(store.reserve(&asked).expect("an answer"), Answer::Granted { cap: cents(3), cut_by: None });
@@ -138,6 +133,16 @@ fn behind_a_pooler_that_leads_each_transaction_elsewhere_all_is_recorded_once() 
         ["reserve", "extend", "settle", "reserve", "expire", "adjust", "reserve", "void", "refuse", "bill"];
     assert_eq!(kinds.collect::<Vec<_>>(), expected);
     assert_eq!(store.verify().expect("in order").head, Ok(()));
+}
+
+#[test]
+fn behind_a_pooler_that_leads_each_transaction_elsewhere_all_is_recorded_once() {
+    let Some(server) = Server::quick() else { return };
+    server.database("books");
+    let server = Arc::new(Mutex::new(server));
+    let pooler = Pooler::before(server.clone(), |_| {});
+    let store = open(&url(pooler.port, "books", "books"));
+    everything_once(&store);
     let transactions = pooler.transactions.load(Ordering::SeqCst);
     assert!(transactions > 20, "{transactions} transactions");
 }

@@ -36,6 +36,7 @@ mod ledger_postgres;
 mod ledger_postgres_crash;
 mod ledger_postgres_durable;
 mod ledger_postgres_move;
+mod ledger_postgres_pgbouncer;
 mod ledger_postgres_safety;
 mod ledger_postgres_schema;
 mod ledger_windows;

@@ -5,6 +5,7 @@ pub(crate) mod expression;
 pub(crate) mod git_http;
 pub(crate) mod github;
 pub(crate) mod long;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod runner;
 

@@ -107,7 +107,13 @@ impl Server {
 
     /// One of PostgreSQL's programs, as the user that may run it, and ended with this process.
     pub(crate) fn program(&self, name: &str, args: &[&str]) -> Command {
-        let path = self.programs.join(name);
+        let mut command = self.command(&self.programs.join(name));
+        command.args(args);
+        command
+    }
+
+    /// Any program that refuses to be root as those do.
+    pub(crate) fn command(&self, path: &Path) -> Command {
         let mut command = match servant() {
             None => Command::new(path),
             Some((user, group)) => {
@@ -117,7 +123,7 @@ impl Server {
                 command
             }
         };
-        command.args(args).current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
         for name in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGPASSWORD", "PGOPTIONS"] {
             command.env_remove(name);
         }
@@ -242,6 +248,14 @@ impl Server {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
+    /// What SQL says at an address that may lead here.
+    #[track_caller]
+    pub(crate) fn sql_at(&self, url: &str, sql: &str) -> String {
+        let mut command = self.program("psql", &["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d", url]);
+        let output = self.expect(command.args(["-c", sql]));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// A standby of this server, to which it writes before it acknowledges anything.
     pub(crate) fn standby(&self) -> Self {
         let mut standby = Self::bare("/tmp", &[]).expect("programs");
@@ -289,6 +303,7 @@ pub(crate) fn url(port: u16, role: &str, database: &str) -> String {
     format!("postgres://{role}@127.0.0.1:{port}/{database}?sslmode=disable")
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
 }

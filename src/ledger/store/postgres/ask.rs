@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
 use super::error::{DatabaseError, Trouble, said, trouble};
 use super::link::{Broken, Link, Value};
@@ -204,7 +205,14 @@ impl Asker {
     /// Lets a role do what CI needs, and nothing that rewrites.
     pub(super) fn grant(&self, role: &str) -> Result<(), StoreError> {
         let sql = schema::grants(role);
-        self.apart(|link| link.batch(sql).map_err(Apart::Broken))
+        self.apart(|link| {
+            link.batch(sql).map_err(|broken| match broken {
+                Broken::Error(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {
+                    Apart::Store(DatabaseError::NoRole { place: self.place(), said: said(&error) }.into())
+                }
+                broken => Apart::Broken(broken),
+            })
+        })
     }
 
     /// Whether the server is one to decide on; returns what it calls itself.

@@ -203,6 +203,17 @@ pub enum DatabaseError {
         /// The server's words.
         said: String,
     },
+    /// A role that was to be let in does not exist.
+    #[error(
+        "nothing was granted at {place}: {said}\n\nhint: make the role first, or write it as the server does, capitals \
+         included: `SELECT rolname FROM pg_roles`"
+    )]
+    NoRole {
+        /// Where.
+        place: String,
+        /// The server's words.
+        said: String,
+    },
     /// Others were in the way for too long.
     #[error(
         "the ledger at {place} was busy each of the {tries} times that this run tried, for {} s: {said}\n\n\

@@ -1,0 +1,103 @@
+//! PgBouncer before a test's own server, as a pooler that leads each transaction to the next process of a few.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::postgres::{Server, free_port, url};
+
+/// The program, where it is not on the `PATH`.
+const PROGRAM: &str = "TOLLGATE_TEST_PGBOUNCER";
+/// How long it may take to start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// Where the program is; says loudly that it is missing, and fails in CI.
+fn program() -> Option<PathBuf> {
+    let named = std::env::var_os(PROGRAM).map(PathBuf::from);
+    let usual = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+        folders.map(|folder| folder.join("pgbouncer")).find(|file| file.is_file())
+    };
+    let found = named.or_else(usual);
+    if found.is_none() {
+        let message = format!("PgBouncer is missing: this test has shown nothing (set {PROGRAM})");
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
+        let _ = writeln!(std::io::stderr(), "\n*** SKIPPED *** {message}\n");
+    }
+    found
+}
+
+/// A pooler.
+#[derive(Debug)]
+pub(crate) struct Bouncer {
+    program: PathBuf,
+    settings: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Bouncer {
+    /// A pooler before a database of a server, with so many connections to it; `None` where there is no program.
+    pub(crate) fn before(server: &Server, database: &str, connections: u32) -> Option<Self> {
+        let program = program()?;
+        let port = free_port();
+        let text = format!(
+            "[databases]\n{database} = host=127.0.0.1 port={} user=books\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             default_pool_size = {connections}\nserver_round_robin = 1\n",
+            server.port()
+        );
+        std::fs::write(server.folder().join("pgbouncer.ini"), text).expect("settings");
+        let mut bouncer = Self { program, settings: server.owned("pgbouncer.ini"), port, process: None };
+        bouncer.go(server);
+        Some(bouncer)
+    }
+
+    /// Starts it, and returns when it takes connections.
+    pub(crate) fn go(&mut self, server: &Server) {
+        let mut command = server.command(&self.program);
+        command.arg(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a pooler");
+        let (ready, is_ready) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        // Read to its end: a pooler whose log is not read stands still.
+        std::thread::spawn(move || {
+            let mut said = Vec::new();
+            for line in log.lines().map_while(Result::ok) {
+                if line.contains("process up") {
+                    let _ = ready.send(Ok(()));
+                }
+                if said.len() < 40 {
+                    said.push(line);
+                }
+            }
+            let _ = ready.send(Err(said.join("\n")));
+        });
+        match is_ready.recv_timeout(START_MAX) {
+            Ok(Ok(())) => self.process = Some(child),
+            other => panic!("PgBouncer does not start: {other:?}"),
+        }
+    }
+
+    /// Ends it at once, with all connections in whatever they do.
+    pub(crate) fn crash(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// The URL of a database behind it.
+    pub(crate) fn url(&self, database: &str) -> String {
+        url(self.port, "books", database)
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
