@@ -285,4 +285,5 @@ def main():
     row("binary, stripped", f"{size:.1f} MB", "<= 12 MB", size <= 12)
 
 
-main()
+if __name__ == "__main__":
+    main()

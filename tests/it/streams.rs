@@ -142,9 +142,11 @@ fn charged(reading: &Reading, bound: Bound) -> Usd {
     match reading {
         Reading::Exact(usage) => table.cost(usage, when()).expect("a price").usd,
         Reading::Broken { input_side: None } => bound.total(),
-        Reading::Broken { input_side: Some(usage) } => {
-            table.cost(usage, when()).expect("a price").usd + bound.output_rate * bound.output_max
-        }
+        // What has no price under the name that the answer gives it counts at its bound as well.
+        Reading::Broken { input_side: Some(usage) } => match table.cost(usage, when()) {
+            Ok(cost) => cost.usd + bound.output_rate * bound.output_max,
+            Err(_) => bound.total(),
+        },
         Reading::NotBilled => Usd::ZERO,
     }
 }
