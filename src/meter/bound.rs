@@ -10,7 +10,8 @@ use crate::price::{Table, When};
 use crate::provider::{Edits, InputBound, Problem, Request};
 use crate::tokens::{Ceiling, Region, ServiceTier, Terms};
 
-/// By how many bytes the amounts in a note may grow between its bound and its writing.
+/// By how many bytes a note may be longer than one of which all of the allowance is spent: ten where that is some
+/// dollars and what is spent a part of a cent, and some for an allowance that grows meanwhile.
 const NOTE_SPARE_BYTES: usize = 24;
 
 /// A request with its bound, at the prices of one instant.
@@ -269,9 +270,10 @@ impl Rules {
     }
 }
 
-/// A text as long as the longest note that the request could get: by it the request is bounded. Amounts
-/// can grow by some digits until the note is written.
-pub(super) fn longest_note(allowance: super::Allowance, spent: Spend) -> String {
+/// A text as long as the longest note that a request of a run could get: by it the request is bounded.
+pub(super) fn longest_note(allowance: super::Allowance) -> String {
+    // Never more than all of it is spent; less may take some letters more, see `NOTE_SPARE_BYTES`.
+    let spent = Spend { usd: allowance.usd, fresh: allowance.fresh_tokens.unwrap_or(u64::MAX) };
     let steer = say::note(Note::Steer, allowance, spent);
     let last = say::note(Note::LastCall, allowance, spent);
     let longest = if last.len() > steer.len() { last } else { steer };
@@ -293,6 +295,7 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Usd;
     use crate::provider::Api;
 
     #[test]
@@ -329,6 +332,27 @@ mod tests {
             (own, "", true, 30),
         ] {
             assert_eq!(output_rate(path, tier, tier_set), dollars, "{path} {tier} {tier_set}");
+        }
+    }
+
+    #[test]
+    fn no_note_is_longer_than_the_longest() {
+        let amounts = (0..=16_u32).flat_map(|power| {
+            let round = 10_i128.pow(power);
+            [round - 1, round, round + round / 3, 6 * round].map(Usd::from_pico)
+        });
+        let amounts: Vec<Usd> = amounts.collect();
+        for (usd, tokens) in amounts.iter().flat_map(|usd| [(*usd, None), (*usd, Some(2_000_000))]) {
+            let allowance = crate::meter::Allowance { usd, fresh_tokens: tokens };
+            let longest = longest_note(allowance).len();
+            for spent in amounts.iter().filter(|spent| **spent <= usd) {
+                for fresh in [0, 999_999, 2_000_000] {
+                    for which in [Note::Steer, Note::LastCall] {
+                        let note = say::note(which, allowance, Spend { usd: *spent, fresh });
+                        assert!(note.len() <= longest, "{allowance:?}, {spent:?} spent: {note}");
+                    }
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use super::Allowance;
 use super::account::{Ask, Note, Thread};
 use super::bound::{Bounded, Rules, ServedIn, longest_note};
 use super::key::google::TokenError;
@@ -61,6 +62,8 @@ pub(super) struct Gate<C> {
     pub(super) routes: Vec<Route<C>>,
     pub(super) clock: fn() -> Timestamp,
     pub(super) counts: Counts,
+    /// See [`Gate::longest_note`].
+    pub(super) longest_note: Mutex<Option<(Allowance, String)>>,
 }
 
 /// A vendor, and the connections to it.
@@ -247,8 +250,7 @@ impl<C: Dial> Gate<C> {
         };
         let mut bounded = self.rules.bound(request, &wanted.edits, input, when, &served)?;
         let noted = if request.can_take_note() && !request.forced_shape() && self.rules.policy.enforce {
-            let (allowance, spent) = self.state.spent();
-            let edits = Edits { note: Some(longest_note(allowance, spent)), ..wanted.edits.clone() };
+            let edits = Edits { note: Some(self.longest_note()), ..wanted.edits.clone() };
             Some(self.rules.bound(request, &edits, input, when, &served)?)
         } else {
             None
@@ -302,6 +304,16 @@ impl<C: Dial> Gate<C> {
             None => self.state.note("the count endpoint did not answer; bounds by size were used instead"),
         }
         tokens
+    }
+
+    /// A text as long as the longest note that a request could get, made once for each allowance.
+    fn longest_note(&self) -> String {
+        let (allowance, _) = self.state.spent();
+        let mut kept = self.longest_note.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, text)) if *of == allowance => text.clone(),
+            _ => kept.insert((allowance, longest_note(allowance))).1.clone(),
+        }
     }
 
     /// The text of a note as of now; the room for it was set aside with something to spare.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -119,6 +119,7 @@ impl Meter {
             routes: Route::all(&connector, config.ways),
             clock: config.clock,
             counts: Counts::default(),
+            longest_note: Mutex::default(),
         };
         let vendors = gate.routes.iter().map(|route| route.way.vendor).collect();
         let door = Door::new(Secret::new(token.clone()), address, vendors);

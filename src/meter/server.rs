@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -36,6 +36,13 @@ const BODY_MAX: Duration = Duration::from_secs(2 * 60);
 const CONNECTIONS_MAX: usize = 512;
 /// Bodies in memory at the same time, in KiB: eight of the largest. Further ones wait to be read.
 const BODIES_KIB_MAX: usize = 8 * BODY_BYTES_MAX / 1024;
+
+/// Where the clients of each API put its key, besides `authorization`.
+static KEYS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("api-key"),
+];
 
 /// What the server compares requests with.
 #[derive(Debug)]
@@ -268,15 +275,15 @@ impl Door {
 
     /// Whether the request carries the run's token, where the clients of any API put their key.
     fn knows(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
-        let named = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-        let keys = ["x-api-key", "x-goog-api-key", "api-key"].map(named);
+        let named = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
+        let keys = KEYS.iter().filter_map(named);
         let in_query = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("key=")));
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.as_bytes().split_at_checked(7)?;
             scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
         });
         let others = [bearer, in_query.map(str::as_bytes)];
-        keys.into_iter().chain(others).flatten().any(|sent| is_same(sent, self.token.bytes()))
+        keys.chain(others.into_iter().flatten()).any(|sent| is_same(sent, self.token.bytes()))
     }
 }
 

@@ -41,6 +41,10 @@ const SELLERS: [&str; 18] = [
 /// The forms are those of Bedrock (`us.anthropic.claude-…-v1:0`), Vertex (`claude-…@20250929`,
 /// `publishers/google/models/…`), OpenRouter (`anthropic/…`), Gemini (`models/…`) and Claude Code (`…[1m]`).
 pub(super) fn plain(name: &str) -> (&str, Region) {
+    // All that is added before a name ends with one of these, and most names have none of them.
+    if !name.bytes().any(|byte| matches!(byte, b'.' | b'/' | b'@' | b'[')) {
+        return (without_version(name), Region::Global);
+    }
     let mut name = name.strip_suffix("[1m]").unwrap_or(name);
     let mut region = Region::Global;
     for (prefix, kept) in PROFILES {
@@ -61,6 +65,9 @@ pub(super) fn plain(name: &str) -> (&str, Region) {
 /// A name of Claude's as Foundry writes it when the model is to be fast (`claude-opus-5-5-fast`), without
 /// that; `None` for any other name.
 pub(super) fn without_fast(name: &str) -> Option<&str> {
+    if !name.contains("-fast") {
+        return None;
+    }
     plain(name).0.strip_suffix("-fast").filter(|name| name.starts_with("claude-"))
 }
 
@@ -72,15 +79,12 @@ pub(super) fn without_points(name: &str) -> Option<String> {
 
 /// The name without Bedrock's version (`-v1`, `-v1:0`) at its end.
 fn without_version(name: &str) -> &str {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let stem = match name.rsplit_once(':') {
-        Some((stem, minor)) if digits(minor) => stem,
-        _ => name,
+    let without = |text: &'_ str, mark: &str| -> Option<usize> {
+        let stem = text.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        (stem.len() < text.len()).then(|| stem.strip_suffix(mark).map(str::len)).flatten()
     };
-    match stem.rsplit_once("-v") {
-        Some((stem, major)) if digits(major) => stem,
-        _ => name,
-    }
+    let major = without(name, ":").unwrap_or(name.len());
+    without(&name[..major], "-v").map_or(name, |end| &name[..end])
 }
 
 /// The name without a snapshot's date (`-20260416`, `@20260416`, `-2026-04-16`) at its end; `None` where
@@ -117,6 +121,12 @@ mod tests {
             ("claude-opus-4-6@default", "claude-opus-4-6", Region::Global),
             ("us.meta.llama", "us.meta.llama", Region::Global),
             ("qwen3-max", "qwen3-max", Region::Global),
+            ("claude-opus-4-6-v2", "claude-opus-4-6", Region::Global),
+            ("claude-opus-4-6-v2:10", "claude-opus-4-6", Region::Global),
+            ("claude-opus-4-6-v2:", "claude-opus-4-6-v2:", Region::Global),
+            ("claude-opus-4-6:1", "claude-opus-4-6:1", Region::Global),
+            ("claude-opus-4-6-v", "claude-opus-4-6-v", Region::Global),
+            ("-v1", "", Region::Global),
         ] {
             assert_eq!(plain(name), (expected, region), "{name}");
         }

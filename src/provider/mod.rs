@@ -6,6 +6,7 @@
 //! `image`, `tail` and `usage` are what they share.
 
 use bytes::Bytes;
+use http::HeaderName;
 
 use crate::tokens::Usage;
 use cloud::Cloud;
@@ -104,14 +105,18 @@ impl Api {
 }
 
 /// Headers by which agents mark the requests of a sub-agent: Claude Code's, Codex's, opencode's.
-const SUB_AGENT_HEADERS: [&str; 4] =
-    ["x-claude-code-agent-id", "x-codex-parent-thread-id", "x-openai-subagent", "x-parent-session-id"];
+static SUB_AGENT_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-claude-code-agent-id"),
+    HeaderName::from_static("x-codex-parent-thread-id"),
+    HeaderName::from_static("x-openai-subagent"),
+    HeaderName::from_static("x-parent-session-id"),
+];
 
 /// Whether a request comes from a sub-agent, as far as its headers tell. A client that sends none of these has
 /// one thread only, or does not tell.
 #[must_use]
 pub fn names_sub_agent(headers: &http::HeaderMap) -> bool {
-    SUB_AGENT_HEADERS.iter().any(|name| headers.contains_key(*name))
+    SUB_AGENT_HEADERS.iter().any(|name| headers.contains_key(name))
 }
 
 /// Whether a path segment is a plain model name. No slash, no escape, and no leading dot: nothing that

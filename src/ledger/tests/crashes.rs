@@ -278,13 +278,6 @@ fn a_cut_while_recovering_from_a_cut_loses_nothing_either() {
     println!("{} different disks", seen.len());
 }
 
-/// In the test run, every eleventh of many places and those at the ends.
-fn thinned(places: Vec<usize>) -> Vec<usize> {
-    let count = places.len();
-    let keep = |place: &usize| long() || place.is_multiple_of(11) || *place < 8 || place + 8 >= count;
-    places.into_iter().filter(keep).collect()
-}
-
 /// Does `step` where call `call` fails, and says whether it was acknowledged. The same process writes no more
 /// after a failed sync.
 fn disturbed(disk: &Faulty, step: usize, call: usize, fault: Fault) -> bool {
@@ -320,7 +313,7 @@ fn a_disk_that_fails_or_is_full_at_any_call_loses_nothing_that_was_acknowledged(
             .filter(|count| matches!(record.changes[*count], Change::Write { .. }));
         for (call, name) in calls.iter().enumerate().skip(before) {
             let write = if *name == "write" { writes.next() } else { None };
-            let full = write.map_or(vec![0], |count| thinned(pieces(&record, count)));
+            let full = write.map_or(vec![0], |count| pieces(&record, count));
             let full = full.into_iter().map(|bytes| Fault::Full { bytes });
             for fault in std::iter::once(Fault::Broken).chain(full) {
                 *counts.entry(name).or_default() += 1;

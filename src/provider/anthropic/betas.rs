@@ -1,10 +1,10 @@
 //! The betas that a request may name in its `anthropic-beta` header, or to a cloud in its body. One that nobody here
 //! knows may change what an answer costs, and is worth a word.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// The header that names them, by commas or more than once.
-const HEADER: &str = "anthropic-beta";
+static HEADER: HeaderName = HeaderName::from_static("anthropic-beta");
 /// The longest name that is repeated, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 /// Those that the official SDK for Python (2.12.0) and Claude Code (2.1.197) name.
@@ -93,7 +93,7 @@ const KNOWN: [&str; 80] = [
 
 /// The betas of a request that are not known, each as it is written.
 pub fn unknown_betas(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let named = headers.get_all(HEADER).into_iter().filter_map(|value| value.to_str().ok());
+    let named = headers.get_all(&HEADER).into_iter().filter_map(|value| value.to_str().ok());
     let names = named.flat_map(|value| value.split(',')).map(str::trim);
     names.filter(|name| is_unknown(name))
 }
@@ -116,9 +116,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(unknown_betas(&headers).count(), 0);
         for value in ["interleaved-thinking-2025-05-14, one-day-2031-01-01,", "claude-code-20250219", "two"] {
-            headers.append(HEADER, HeaderValue::from_static(value));
+            headers.append(&HEADER, HeaderValue::from_static(value));
         }
-        headers.append(HEADER, HeaderValue::from_str(&"x".repeat(NAME_BYTES_MAX + 1)).expect("a value"));
+        headers.append(&HEADER, HeaderValue::from_str(&"x".repeat(NAME_BYTES_MAX + 1)).expect("a value"));
         assert_eq!(unknown_betas(&headers).collect::<Vec<_>>(), ["one-day-2031-01-01", "two"]);
         // A body may have any text; what is told of it stands in logs, where a line may be a command.
         assert!(is_unknown("new") && !is_unknown("new\n::add-mask::x") && !is_unknown("with blanks"));
