@@ -11,7 +11,7 @@ use crate::provider::{Edits, InputBound, Problem, Request};
 use crate::tokens::{Ceiling, Region, ServiceTier, Terms};
 
 /// By how many bytes a note may be longer than one of which all of the allowance is spent: ten where that is some
-/// dollars and what is spent a part of a cent, and some for an allowance that grows meanwhile.
+/// dollars and what is spent a part of a cent, and some for an allowance that is another one by then.
 const NOTE_SPARE_BYTES: usize = 24;
 
 /// A request with its bound, at the prices of one instant.
@@ -348,8 +348,11 @@ mod tests {
             for spent in amounts.iter().filter(|spent| **spent <= usd) {
                 for fresh in [0, 999_999, 2_000_000] {
                     for which in [Note::Steer, Note::LastCall] {
-                        let note = say::note(which, allowance, Spend { usd: *spent, fresh });
-                        assert!(note.len() <= longest, "{allowance:?}, {spent:?} spent: {note}");
+                        // No more may be held by then, so that what is spent is all there is.
+                        for allowance in [allowance, crate::meter::Allowance { usd: *spent, ..allowance }] {
+                            let note = say::note(which, allowance, Spend { usd: *spent, fresh });
+                            assert!(note.len() <= longest, "{allowance:?}, {spent:?} spent: {note}");
+                        }
                     }
                 }
             }

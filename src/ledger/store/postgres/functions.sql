@@ -376,8 +376,8 @@ $$;
 
 -- Closes a hold as `p_kind` says, or says where it stands. A close that is there already is answered
 -- as it was. Late spend of a hold that was expired or voided is a correction, unless a person has made one.
--- With `p_seen`, a correction is of what nobody settled or corrected, and is charged just that. Spend is compared
--- as values: another version may have written the same in other words.
+-- With `p_seen`, a correction is of what nobody settled or corrected, and is charged just that. Where spend
+-- is compared, blanks and the order of fields do not count: another version may have written the same otherwise.
 CREATE FUNCTION tollgate.close(
     p_ledger text, p_hold text, p_kind text, p_phase text, p_spend text, p_fields text, p_over boolean,
     p_seen text DEFAULT NULL
@@ -411,13 +411,14 @@ BEGIN
         );
     END IF;
     IF v_phase <> 'held' AND (
-        (p_kind IN ('settle', 'adjust') AND v_spend::jsonb = p_spend::jsonb)
+        (p_kind IN ('settle', 'adjust') AND nullif(v_spend, '')::jsonb = p_spend::jsonb)
         OR (p_kind IN ('void', 'expire') AND v_phase = p_phase)
     ) THEN
         RETURN tollgate.settlement(p_ledger, p_hold);
     END IF;
     IF v_phase <> 'held' AND p_kind = 'adjust'
-        AND (p_seen IS NULL OR (v_phase = 'expired' AND NOT v_adjusted AND v_spend::jsonb = p_seen::jsonb))
+        AND (p_seen IS NULL OR (v_phase = 'expired' AND NOT v_adjusted
+            AND nullif(v_spend, '')::jsonb = p_seen::jsonb))
     THEN
         RETURN tollgate.step(p_ledger, p_hold, 'adjust', v_phase, p_spend, v_now, p_fields);
     END IF;
