@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Error as _, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::book::{CLOSED_MAX, PURSES_MAX};
@@ -23,16 +23,47 @@ fn hash(name: &str) -> u64 {
     digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
 
+const HEX: [u8; 16] = *b"0123456789abcdef";
+/// What each byte stands for in hex; above 15 where it is no digit.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[HEX[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// 64 bits in hex.
+fn digits(number: u64) -> [u8; DIGITS] {
+    let mut digits = [0; DIGITS];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    digits
+}
+
 /// The first 64 bits of a text in hex, and what comes after.
-fn number(text: &str) -> Option<(u64, &str)> {
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (digits, rest) = text.split_at_checked(DIGITS)?;
-    Some((u64::from_str_radix(digits, 16).ok()?, rest))
+    let (mut number, mut all) = (0, 0);
+    for digit in digits {
+        let value = VALUES[usize::from(*digit)];
+        all |= value;
+        number = number << 4 | u64::from(value & 15);
+    }
+    (all < 16).then_some((number, rest))
 }
 
 /// The entries of a list, each of `length` bytes.
-fn entries<T, L: FromIterator<T>>(text: &str, length: usize, read: impl Fn(&str) -> Option<T>) -> Option<L> {
-    let entry = |bytes| read(std::str::from_utf8(bytes).ok()?);
-    text.as_bytes().chunks(length).map(entry).collect()
+fn entries<T, L: FromIterator<T>>(text: &str, length: usize, read: impl Fn(&[u8]) -> Option<T>) -> Option<L> {
+    text.as_bytes().chunks(length).map(read).collect()
+}
+
+/// A list as the text that it is.
+fn serialize_text<S: Serializer>(text: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(std::str::from_utf8(text).map_err(S::Error::custom)?)
 }
 
 /// The holds that were closed last.
@@ -54,33 +85,32 @@ impl Closed {
     }
 }
 
-const fn letter(phase: Phase) -> char {
+const fn letter(phase: Phase) -> u8 {
     match phase {
-        Phase::Held => 'h',
-        Phase::Settled => 's',
-        Phase::Voided => 'v',
-        Phase::Expired => 'e',
+        Phase::Held => b'h',
+        Phase::Settled => b's',
+        Phase::Voided => b'v',
+        Phase::Expired => b'e',
     }
 }
 
 impl Serialize for Closed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use std::fmt::Write as _;
-        let mut text = String::with_capacity(self.0.len() * (DIGITS + 1));
+        let mut text = Vec::with_capacity(self.0.len() * (DIGITS + 1));
         for (key, phase) in &self.0 {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{key:016x}{}", letter(*phase));
+            text.extend_from_slice(&digits(*key));
+            text.push(letter(*phase));
         }
-        serializer.serialize_str(&text)
+        serialize_text(&text, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Closed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |entry: &str| {
+        let read = |entry: &[u8]| {
             let (key, letter_of) = number(entry)?;
             let phases = [Phase::Held, Phase::Settled, Phase::Voided, Phase::Expired];
-            let phase = phases.into_iter().find(|phase| letter_of.chars().eq([letter(*phase)]))?;
+            let phase = phases.into_iter().find(|phase| letter_of == [letter(*phase)])?;
             Some((key, phase))
         };
         let text = String::deserialize(deserializer)?;
@@ -125,25 +155,34 @@ impl Touched {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Instants(BTreeMap<u64, Timestamp>);
 
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds since 1970; none before, and the most there can be after they have run out.
+fn nanoseconds(at: Timestamp) -> u64 {
+    let Ok(second) = u64::try_from(at.as_second()) else { return 0 };
+    let rest = u64::try_from(at.subsec_nanosecond()).unwrap_or(0);
+    second.checked_mul(SECOND).and_then(|whole| whole.checked_add(rest)).unwrap_or(u64::MAX)
+}
+
 impl Serialize for Instants {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use std::fmt::Write as _;
-        let mut text = String::with_capacity(self.0.len() * 2 * DIGITS);
+        let mut text = Vec::with_capacity(self.0.len() * 2 * DIGITS);
         for (hash, at) in &self.0 {
-            let nanoseconds = u64::try_from(at.as_nanosecond().max(0)).unwrap_or(u64::MAX);
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{hash:016x}{nanoseconds:016x}");
+            text.extend_from_slice(&digits(*hash));
+            text.extend_from_slice(&digits(nanoseconds(*at)));
         }
-        serializer.serialize_str(&text)
+        serialize_text(&text, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Instants {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |entry: &str| {
+        let read = |entry: &[u8]| {
             let (hash, rest) = number(entry)?;
             let (nanoseconds, end) = number(rest)?;
-            let at = Timestamp::from_nanosecond(nanoseconds.into()).ok()?;
+            let second = i64::try_from(nanoseconds / SECOND).ok()?;
+            let at = Timestamp::new(second, i32::try_from(nanoseconds % SECOND).ok()?).ok()?;
             end.is_empty().then_some((hash, at))
         };
         let text = String::deserialize(deserializer)?;
@@ -182,6 +221,29 @@ mod tests {
         let hold = |number: usize| HoldId::from_text(&number.to_string());
         (0..=CLOSED_MAX).for_each(|number| closed.push(&hold(number), Phase::Settled));
         assert_eq!((closed.find(&hold(0)), closed.find(&hold(1))), (None, Some(Phase::Settled)));
+    }
+
+    #[test]
+    fn numbers_are_written_as_hex_and_read_again() {
+        for value in [0, 1, 15, 16, 0x0123_4567_89ab_cdef, 1_764_318_600_123_456_789, u64::MAX] {
+            let text = digits(value);
+            assert_eq!(text, *format!("{value:016x}").as_bytes());
+            assert_eq!(number(&text), Some((value, &[][..])));
+        }
+        for wrong in
+            ["0123456789abcde", "0123456789abcdeg", "0123456789ABCDEF", "+123456789abcdef", "é23456789abcdef"]
+        {
+            assert_eq!(number(wrong.as_bytes()), None, "{wrong}");
+        }
+        for text in
+            ["1970-01-01T00:00:00.000000001Z", "2026-11-28T08:30:00.123456789Z", "2554-07-21T23:34:33Z"]
+        {
+            let at: Timestamp = text.parse().expect(text);
+            assert_eq!(i128::from(nanoseconds(at)), at.as_nanosecond(), "{text}");
+        }
+        let before: Timestamp = "1969-12-31T23:59:59.5Z".parse().expect("a time");
+        let after: Timestamp = "2600-01-01T00:00:00Z".parse().expect("a time");
+        assert_eq!((nanoseconds(before), nanoseconds(after)), (0, u64::MAX));
     }
 
     #[test]

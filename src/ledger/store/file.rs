@@ -31,6 +31,8 @@ use crate::ledger::event::LineHash;
 
 /// The longest head that is read: far above what the bounds of a book allow.
 const HEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What is set aside for a head, so that it is read at once: a full one has some 65,000.
+const HEAD_BYTES_USUAL: usize = 96 * 1024;
 /// Lines that the head does not know are written anew in pieces of this size.
 const PIECE_BYTES: u64 = 1024 * 1024;
 
@@ -261,7 +263,7 @@ impl FileStore {
 
     pub(super) fn read_head(&self) -> Result<Result<Option<Head>, HeadError>, StoreError> {
         let path = self.head_path();
-        let mut text = String::new();
+        let mut text = String::with_capacity(HEAD_BYTES_USUAL);
         let read = self.disk.open(&path).and_then(|file| file.take(HEAD_BYTES_MAX).read_to_string(&mut text));
         match read {
             Ok(_) => Ok(Head::decode(&text).map(Some)),
