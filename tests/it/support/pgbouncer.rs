@@ -1,34 +1,16 @@
 //! PgBouncer before a test's own server, as a pooler that leads each transaction to the next process of a few.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::postgres::{Server, free_port, url};
+use super::tool;
 
-/// The program, where it is not on the `PATH`.
-const PROGRAM: &str = "TOLLGATE_TEST_PGBOUNCER";
 /// How long it may take to start.
 const START_MAX: Duration = Duration::from_secs(20);
-
-/// Where the program is; says loudly that it is missing, and fails in CI.
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os(PROGRAM).map(PathBuf::from);
-    let usual = || {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-        folders.map(|folder| folder.join("pgbouncer")).find(|file| file.is_file())
-    };
-    let found = named.or_else(usual);
-    if found.is_none() {
-        let message = format!("PgBouncer is missing: this test has shown nothing (set {PROGRAM})");
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
-        let _ = writeln!(std::io::stderr(), "\n*** SKIPPED *** {message}\n");
-    }
-    found
-}
 
 /// A pooler.
 #[derive(Debug)]
@@ -42,7 +24,7 @@ pub(crate) struct Bouncer {
 impl Bouncer {
     /// A pooler before a database of a server, with so many connections to it; `None` where there is no program.
     pub(crate) fn before(server: &Server, database: &str, connections: u32) -> Option<Self> {
-        let program = program()?;
+        let program = tool("pgbouncer", "TOLLGATE_TEST_PGBOUNCER")?;
         let mut said = String::new();
         for _ in 0..5 {
             let port = free_port();
