@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! bench-ledger FOLDER RUNS                writes it
-//! bench-ledger steps file FOLDER          the median of a reserve and a settle on it
+//! bench-ledger steps file FOLDER…         the median of a reserve and a settle on each
 //! bench-ledger steps git REMOTE [FOLDER]  the same on a branch, to which FOLDER is copied first
 //! bench-ledger burst git REMOTE STARTS    many starts at once
 //! ```
@@ -26,12 +26,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["steps", "file", folder] => steps::steps(&steps::files(folder.as_ref())?, 100),
-        ["steps", "git", remote] => steps::steps(&steps::branch(remote.as_ref())?, 10),
-        ["steps", "git", remote, folder] => {
+        ["steps", "file", ref folders @ ..] => {
+            let stores: Result<Vec<_>, _> =
+                folders.iter().map(|folder| steps::files(folder.as_ref())).collect();
+            steps::steps(&stores?, 100)
+        }
+        ["steps", "git", remote, ref folder @ ..] => {
             let store = steps::branch(remote.as_ref())?;
-            steps::copy(folder.as_ref(), &store)?;
-            steps::steps(&store, 10)
+            folder.iter().try_for_each(|folder| steps::copy(folder.as_ref(), &store))?;
+            steps::steps(&[store], 10)
         }
         ["burst", "git", remote, starts] => {
             steps::branch(remote.as_ref())?;

@@ -58,12 +58,19 @@ fn unique(number: usize) -> String {
     format!("bench-{}-{number}", std::process::id())
 }
 
-/// Prints the median of some pairs of reserve and settle, in microseconds.
-pub(crate) fn steps(store: &Store, pairs: usize) -> Outcome<()> {
+/// Prints for each ledger the median of some pairs of reserve and settle, in microseconds. The ledgers take turns,
+/// so that a disk that is slow for a while is slow for all of them.
+pub(crate) fn steps(stores: &[Store], pairs: usize) -> Outcome<()> {
     // The first one makes a head where there is none, and drops what an import has left at the tip.
-    pair(store, &unique(pairs))?;
-    let times: Result<Vec<_>, _> = (0..pairs).map(|number| pair(store, &unique(number))).collect();
-    writeln!(std::io::stdout(), "{}", median(times?).as_micros())?;
+    stores.iter().try_for_each(|store| pair(store, &unique(pairs)).map(drop))?;
+    let mut times = vec![Vec::with_capacity(pairs); stores.len()];
+    for number in 0..pairs {
+        for (store, times) in stores.iter().zip(&mut times) {
+            times.push(pair(store, &unique(number))?);
+        }
+    }
+    let medians = times.into_iter().map(|times| median(times).as_micros());
+    medians.into_iter().try_for_each(|median| writeln!(std::io::stdout(), "{median}"))?;
     Ok(())
 }
 

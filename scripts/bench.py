@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -232,32 +233,43 @@ def peak_memory(command, folder):
 
 
 def steps(words):
-    """The median of a reserve and a settle, in microseconds."""
-    return int(subprocess.run([str(LEDGER), "steps", *words], check=True, capture_output=True, text=True).stdout)
+    """The medians of a reserve and a settle, in milliseconds."""
+    told = subprocess.run([str(LEDGER), "steps", *words], check=True, capture_output=True, text=True).stdout
+    return [int(line) / 1000 for line in told.split()]
+
+
+def made(folder, kind, events):
+    """A ledger in files with so many events, on the disk."""
+    ledger = folder / f"{kind}-{events}"
+    subprocess.run([str(LEDGER), str(ledger), str(events // 2)], check=True)
+    os.sync()
+    return ledger
+
+
+def lengths(kind, times):
+    """The rows of a kind of ledger, one for each length of history."""
+    for events, milliseconds in zip(EVENTS, times):
+        row(f"{kind} ledger, reserve + settle at {events:,} events", f"{milliseconds:.2f} ms", "", True)
+    ratio = times[-1] / times[0]
+    row(f"{kind} ledger, ratio of the ends", f"{ratio:.2f}", "<= 1.2", ratio <= 1.2)
 
 
 def ledgers(folder):
     """Reserve and settle on histories of any length, on each kind of ledger; memory; many starts at once."""
-    for kind in ("file", "git"):
-        times = []
-        for events in EVENTS:
-            ledger = folder / f"{kind}-{events}"
-            subprocess.run([str(LEDGER), str(ledger), str(events // 2)], check=True)
-            # What was just written is on the disk before it is waited for.
-            os.sync()
-            words = [str(ledger)] if kind == "file" else [str(folder / f"remote-{events}.git"), str(ledger)]
-            # Disks are noisy, and the ends are compared.
-            rounds = 3 if kind == "file" else 1
-            times.append(statistics.median(steps([kind, *words]) for _ in range(rounds)))
-            row(f"{kind} ledger, reserve + settle at {events:,} events", f"{times[-1] / 1000:.2f} ms", "", True)
-            if kind == "file" and events == EVENTS[-1]:
-                for name in ("ledger show", "report"):
-                    command = [str(BINARY), *name.split(), "--format", "json", "--ledger", str(ledger)]
-                    peak = peak_memory(command, folder)
-                    row(f"resident memory of `{name}` on that, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 65536)
-            subprocess.run(["rm", "-rf", str(ledger)], check=True)
-        ratio = times[-1] / times[0]
-        row(f"{kind} ledger, ratio of the ends", f"{ratio:.2f}", "<= 1.2", ratio <= 1.2)
+    files = [made(folder, "file", events) for events in EVENTS]
+    lengths("file", steps(["file", *map(str, files)]))
+    for name in ("ledger show", "report"):
+        command = [str(BINARY), *name.split(), "--format", "json", "--ledger", str(files[-1])]
+        peak = peak_memory(command, folder)
+        row(f"resident memory of `{name}` on the longest, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 65536)
+    for ledger in files:
+        shutil.rmtree(ledger)
+    times = []
+    for events in EVENTS:
+        ledger = made(folder, "git", events)
+        times += steps(["git", str(folder / f"remote-{events}.git"), str(ledger)])
+        shutil.rmtree(ledger)
+    lengths("git", times)
     for starts in (5, 20):
         command = [str(LEDGER), "burst", "git", str(folder / f"burst-{starts}.git"), str(starts)]
         whole, median, longest = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
