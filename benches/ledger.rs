@@ -2,10 +2,10 @@
 //! it measures ledgers on.
 //!
 //! ```text
-//! bench-ledger FOLDER RUNS                writes it
-//! bench-ledger steps file FOLDER…         the median of a reserve and a settle on each
-//! bench-ledger steps git REMOTE [FOLDER]  the same on a branch, to which FOLDER is copied first
-//! bench-ledger burst git REMOTE STARTS    many starts at once
+//! bench-ledger FOLDER RUNS              writes it
+//! bench-ledger steps file FOLDER…       the median of a reserve and a settle on each
+//! bench-ledger steps git FOLDER…        the same on branches, into FOLDER.git of which each is copied first
+//! bench-ledger burst git REMOTE STARTS  many starts at once
 //! ```
 
 mod steps;
@@ -31,10 +31,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 folders.iter().map(|folder| steps::files(folder.as_ref())).collect();
             steps::steps(&stores?, 100)
         }
-        ["steps", "git", remote, ref folder @ ..] => {
-            let store = steps::branch(remote.as_ref())?;
-            folder.iter().try_for_each(|folder| steps::copy(folder.as_ref(), &store))?;
-            steps::steps(&[store], 10)
+        ["steps", "git", ref folders @ ..] => {
+            let stores: Result<Vec<_>, Box<dyn std::error::Error>> = folders
+                .iter()
+                .map(|folder| {
+                    let store = steps::branch(format!("{folder}.git").as_ref())?;
+                    steps::copy(folder.as_ref(), &store)?;
+                    Ok(store)
+                })
+                .collect();
+            steps::steps(&stores?, 40)
         }
         ["burst", "git", remote, starts] => {
             steps::branch(remote.as_ref())?;

@@ -38,13 +38,16 @@ fn request(store: &Store, name: &str) -> Request {
     }
 }
 
+/// A run: it lets go of the branch before its agent starts, as every run does, and reads it again after.
 fn pair(store: &Store, name: &str) -> Outcome<Duration> {
     let request = request(store, name);
+    store.rest();
     let started = Instant::now();
     match store.reserve(&request)? {
         Answer::Granted { .. } => {}
         Answer::Refused { by } => return Err(format!("refused by {}", by.limit.purse).into()),
     }
+    store.rest();
     store.settle(&request.hold, &Spend { usd: Usd::from_pico(1), ..Spend::default() })?;
     Ok(started.elapsed())
 }
@@ -59,14 +62,15 @@ fn unique(number: usize) -> String {
 }
 
 /// Prints for each ledger the median of some pairs of reserve and settle, in microseconds. The ledgers take turns,
-/// so that a disk that is slow for a while is slow for all of them.
-pub(crate) fn steps(stores: &[Store], pairs: usize) -> Outcome<()> {
+/// and each begins a round as often as the others, so that whatever is slow for a while is slow for all of them.
+pub(crate) fn steps(stores: &[Store], rounds: usize) -> Outcome<()> {
     // The first one makes a head where there is none, and drops what an import has left at the tip.
-    stores.iter().try_for_each(|store| pair(store, &unique(pairs)).map(drop))?;
-    let mut times = vec![Vec::with_capacity(pairs); stores.len()];
-    for number in 0..pairs {
-        for (store, times) in stores.iter().zip(&mut times) {
-            times.push(pair(store, &unique(number))?);
+    stores.iter().try_for_each(|store| pair(store, &unique(rounds)).map(drop))?;
+    let mut times = vec![Vec::with_capacity(rounds); stores.len()];
+    for round in 0..rounds {
+        for turn in 0..stores.len() {
+            let which = (round + turn) % stores.len();
+            times[which].push(pair(&stores[which], &unique(round))?);
         }
     }
     let medians = times.into_iter().map(|times| median(times).as_micros());

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import statistics
@@ -232,22 +231,12 @@ def peak_memory(command, folder):
     return usage.ru_maxrss
 
 
-def steps(words):
-    """The medians of a reserve and a settle, in milliseconds."""
-    told = subprocess.run([str(LEDGER), "steps", *words], check=True, capture_output=True, text=True).stdout
-    return [int(line) / 1000 for line in told.split()]
-
-
-def made(folder, kind, events):
-    """A ledger in files with so many events, on the disk."""
-    ledger = folder / f"{kind}-{events}"
-    subprocess.run([str(LEDGER), str(ledger), str(events // 2)], check=True)
+def lengths(kind, histories):
+    """The rows of a kind of ledger: a reserve and a settle on each length of history."""
     os.sync()
-    return ledger
-
-
-def lengths(kind, times):
-    """The rows of a kind of ledger, one for each length of history."""
+    command = [str(LEDGER), "steps", kind, *map(str, histories)]
+    medians = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    times = [int(line) / 1000 for line in medians.split()]
     for events, milliseconds in zip(EVENTS, times):
         row(f"{kind} ledger, reserve + settle at {events:,} events", f"{milliseconds:.2f} ms", "", True)
     ratio = times[-1] / times[0]
@@ -256,20 +245,15 @@ def lengths(kind, times):
 
 def ledgers(folder):
     """Reserve and settle on histories of any length, on each kind of ledger; memory; many starts at once."""
-    files = [made(folder, "file", events) for events in EVENTS]
-    lengths("file", steps(["file", *map(str, files)]))
+    histories = [folder / str(events) for events in EVENTS]
+    for history, events in zip(histories, EVENTS):
+        subprocess.run([str(LEDGER), str(history), str(events // 2)], check=True)
+    lengths("git", histories)
+    lengths("file", histories)
     for name in ("ledger show", "report"):
-        command = [str(BINARY), *name.split(), "--format", "json", "--ledger", str(files[-1])]
+        command = [str(BINARY), *name.split(), "--format", "json", "--ledger", str(histories[-1])]
         peak = peak_memory(command, folder)
         row(f"resident memory of `{name}` on the longest, peak", f"{peak / 1024:.0f} MB", "<= 64 MB", peak <= 65536)
-    for ledger in files:
-        shutil.rmtree(ledger)
-    times = []
-    for events in EVENTS:
-        ledger = made(folder, "git", events)
-        times += steps(["git", str(folder / f"remote-{events}.git"), str(ledger)])
-        shutil.rmtree(ledger)
-    lengths("git", times)
     for starts in (5, 20):
         command = [str(LEDGER), "burst", "git", str(folder / f"burst-{starts}.git"), str(starts)]
         whole, median, longest = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

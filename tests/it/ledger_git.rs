@@ -7,8 +7,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tollgate::id::HoldId;
 use tollgate::ledger::Answer;
+use tollgate::ledger::event::{self, Bill, Event, Kind, LineHash, Note};
 use tollgate::ledger::store::git::{Credentials, GitPlace, Token};
 use tollgate::ledger::store::{Clock, Options, Store, StoreError};
+use tollgate::money::Usd;
 
 use crate::ledger::{budget, cents, request, spend};
 use crate::support::git;
@@ -345,4 +347,74 @@ fn older_months_and_full_parts_stay_in_the_history_and_are_found_there() {
         "late"
     );
     assert_eq!(now.verify().expect("in order").head, Ok(()));
+}
+
+/// Lines of a ledger: so many in September, so many in October.
+fn past(september: u64, october: u64) -> Vec<String> {
+    let bill = Bill {
+        provider: "anthropic".to_owned(),
+        day: "2026-09-01".to_owned(),
+        billed: Usd::ZERO,
+        ledger: Usd::ZERO,
+        unproven: Usd::ZERO,
+        models: Vec::new(),
+    };
+    let mut prev = LineHash::genesis();
+    let line = |seq: u64| {
+        let month = if seq <= september { "2026-09-01T00:00:00Z" } else { "2026-10-01T00:00:00Z" };
+        let month: Timestamp = month.parse().expect("a time");
+        let at = month + std::time::Duration::from_secs(seq);
+        let hold = HoldId::from_text(&format!("bill/{seq}"));
+        let event = Event { seq, at, hold, kind: Kind::Note(Note::Bill(bill.clone())) };
+        let line = event::encode(&event, &prev).expect("short");
+        prev = LineHash::of(line.as_bytes());
+        line
+    };
+    (1..=september + october).map(line).collect()
+}
+
+#[test]
+fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let remote = bare(folder.path(), "r.git");
+    let past = past(10_450, 3_600);
+    open(&remote).import(past.iter().cloned().map(Ok)).expect("imported");
+    let older = || git(&remote, &["show", "tollgate-ledger:events/older"]);
+    let paths = |older: &str| -> Vec<String> {
+        older.lines().map(|line| line.split(' ').next().expect("a path").to_owned()).collect()
+    };
+    let before = paths(&older());
+    assert_eq!(before[..2], ["events/2026-09/0001-0100", "events/2026-09/0101.jsonl"], "{before:?}");
+    assert_eq!(before.len(), 1 + 5 + 35, "{before:?}");
+    assert!(run(&open(&remote), "a", 1000));
+    let verified = open(&remote).verify().expect("in order");
+    assert_eq!((verified.head, verified.events, verified.shards), (Ok(()), 14_052, 3));
+    let mut events = open(&remote).events(None).expect("events");
+    let read: Vec<String> =
+        std::iter::from_fn(|| events.next_line()).map(|line| line.expect("a line")).collect();
+    assert_eq!(read[..past.len()], past);
+    let since = "2026-10-01T00:00:00Z".parse().expect("a time");
+    assert_eq!(open(&remote).events(Some(since)).expect("events").count(), 3_602);
+
+    let commits = git(&remote, &["rev-list", "--reverse", "tollgate-ledger"]);
+    let commits: Vec<&str> = commits.lines().collect();
+    let older = older();
+    let (_, rest) = older.split_once('\n').expect("several lines");
+    let mut said = Vec::new();
+    for commit in &commits[..2] {
+        forge(&remote, "events/older", &format!("events/2026-09/0001-0100 {commit}\n{rest}\n"));
+        let error = open(&remote).verify().expect_err("not whole");
+        said.push(message(&error, &remote, folder.path()).replace(commit, "COMMIT"));
+    }
+    let is_no_ledger = |what: &str| {
+        format!(
+            "the branch `tollgate-ledger` of REMOTE is no ledger: {what}\n\nhint: name another branch with \
+             `ledger: git:BRANCH` in the budget file"
+        )
+    };
+    let not_there = is_no_ledger("`COMMIT:events/older` is not in it");
+    assert_eq!(said, [not_there, is_no_ledger("a list of its older events is not whole")]);
+    let recent = open(&remote).events(Some(since)).expect("September is not asked for");
+    assert_eq!(recent.count(), 3_602);
+    assert!(run(&open(&remote), "b", 1000), "nor by a run");
 }

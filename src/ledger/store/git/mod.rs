@@ -8,6 +8,7 @@
 //! credentials, `error` for what a server may answer, `seen` for branches that are turned back.
 
 mod error;
+mod older;
 mod place;
 mod process;
 mod repo;

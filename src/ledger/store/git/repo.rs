@@ -17,7 +17,7 @@ const TALK_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of files that are read of one commit.
 const TREE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Commits of the past that one conversation brings.
-const COMMITS_AT_ONCE: usize = 32;
+const COMMITS_AT_ONCE: usize = 100;
 /// Where the fetched tip is kept.
 const TIP: &str = "refs/tollgate/tip";
 
@@ -171,9 +171,13 @@ impl Repo {
         let cut = || RemoteError::Program { what: "read", said: "its answer was cut short".to_owned() };
         let mut rest = out.as_slice();
         let mut contents = Vec::with_capacity(oids.len());
-        for _ in oids {
+        for oid in oids {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut)?;
             let header = String::from_utf8_lossy(&rest[..end]).into_owned();
+            if header.ends_with(" missing") {
+                let (remote, branch) = (place.shown(), place.branch.clone());
+                return Err(RemoteError::Foreign { remote, branch, what: format!("`{oid}` is not in it") });
+            }
             let size =
                 header.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).ok_or_else(cut)?;
             rest = &rest[end + 1..];

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::older::{self, Older};
 use super::repo::Oid;
 use super::seen::{self, Seen};
-use super::tree::{self, Older, Part, Tree};
+use super::tree::{self, Part, Tree};
 use super::{CLOCK_OFF_MAX, GitStore, Inner, RemoteError, Scratch};
 use crate::ledger::commit::{Head, HeadError, shard_of};
 use crate::ledger::event::LineHash;
@@ -18,7 +19,7 @@ use crate::ledger::store::history::{Lines, shards};
 use crate::ledger::store::{Damage, StoreError, audit};
 
 /// Parts of the past that are in memory at once: a history may be of any length.
-const PARTS_AT_ONCE: usize = 64;
+const PARTS_AT_ONCE: usize = 256;
 
 /// The branch at one commit, as one namespace sees it.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ impl Inner {
             .collect();
         let older = match named.get(&single[1]) {
             Some(text) => {
-                tree::older(text).ok_or_else(|| foreign(store, "its list of older events is unreadable"))?
+                older::read(text).ok_or_else(|| foreign(store, "its list of older events is unreadable"))?
             }
             None => Vec::new(),
         };
@@ -168,8 +169,7 @@ impl Inner {
             return Err(foreign(store, "a part of its events is missing").into());
         }
         let first = since.map(shard_of).unwrap_or_default();
-        let mut older: Vec<&Older> = tree.older.iter().filter(|older| older.part.shard() >= first).collect();
-        older.sort_unstable_by(|a, b| a.part.cmp(&b.part));
+        let older = self.older_since(store, tree, &first)?;
         self.views += 1;
         let number = self.views;
         let repo = self.repo(place)?;
@@ -185,20 +185,41 @@ impl Inner {
         };
         let mut recent = tree.parts.iter().peekable();
         for some in older.chunks(PARTS_AT_ONCE) {
-            let name = |older: &&Older| format!("{}:{prefix}{}", older.commit, older.part.path());
+            let name = |older: &Older| format!("{}:{prefix}{}", older.commit, older.first.path());
             let names: Vec<String> = some.iter().map(name).collect();
             let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
             for (older, text) in some.iter().zip(texts) {
-                while let Some((part, text)) = recent.next_if(|(part, _)| **part < older.part) {
+                while let Some((part, text)) = recent.next_if(|(part, _)| **part < older.first) {
                     append(part, text)?;
                 }
-                append(&older.part, &text)?;
+                append(&older.first, &text)?;
             }
         }
         for (part, text) in recent {
             append(part, text)?;
         }
         Ok((folder, scratch))
+    }
+
+    /// The parts that are in the history only, one by one and in order, from a shard on.
+    fn older_since(&mut self, store: &GitStore, tree: &Tree, first: &str) -> Result<Vec<Older>, StoreError> {
+        let place = &*store.place;
+        let wanted = tree.older.iter().filter(|older| older.first.shard().as_str() >= first).cloned();
+        let (mut ones, several): (Vec<Older>, Vec<Older>) = wanted.partition(Older::is_one);
+        let repo = self.repo(place)?;
+        let commits: Vec<&str> = several.iter().map(|several| several.commit.as_str()).collect();
+        repo.fetch_commits(place, &commits)?;
+        let prefix = store.prefix();
+        let names: Vec<String> =
+            several.iter().map(|several| format!("{}:{prefix}events/older", several.commit)).collect();
+        let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for (several, text) in several.iter().zip(texts) {
+            let listed = older::read(&String::from_utf8_lossy(&text));
+            let listed = listed.and_then(|listed| older::unfolded(several, listed));
+            ones.extend(listed.ok_or_else(|| foreign(store, "a list of its older events is not whole"))?);
+        }
+        ones.sort_unstable();
+        Ok(ones)
     }
 
     /// Whether the branch continues what was seen of it, and has the root that the budget file names.

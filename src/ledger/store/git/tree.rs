@@ -4,7 +4,7 @@
 //! README.md  .gitattributes  root        what this branch is; its first commit, from the second one on
 //! head.json                              the book
 //! events/2026-11/0003.jsonl              the part of the month that is written to
-//! events/older                           parts that are full or of earlier months, each with a commit that has it
+//! events/older                           where in the history the parts before it are; see `older`
 //! simulate/…                             a namespace: the same again
 //! ```
 //! A commit keeps the parts it appends to and drops the others: they stay in the history, in the commit
@@ -12,11 +12,12 @@
 
 use std::collections::BTreeMap;
 
+use super::older::{self, Older};
 use super::repo::{Change, Oid};
 use crate::ledger::commit::Head;
 
-/// Lines of a part; then the next one begins.
-pub(super) const PART_LINES_MAX: usize = 500;
+/// Lines of a part; then the next one begins. Every commit writes the whole part again.
+pub(super) const PART_LINES_MAX: usize = 100;
 
 /// What the branch says of itself.
 const README: &str = "\
@@ -44,7 +45,7 @@ impl Part {
         format!("events/{}/{:04}.jsonl", self.month, self.number)
     }
 
-    fn parse(path: &str) -> Option<Self> {
+    pub(super) fn parse(path: &str) -> Option<Self> {
         let (month, file) = path.strip_prefix("events/")?.split_once('/')?;
         let number = file.strip_suffix(".jsonl")?;
         let is_number = number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -56,27 +57,6 @@ impl Part {
     pub(super) fn shard(&self) -> String {
         format!("{}.jsonl", self.month)
     }
-}
-
-/// A part that is in the history only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Older {
-    pub(super) part: Part,
-    pub(super) commit: Oid,
-}
-
-/// The parts in `events/older`; `None` where a line is none of ours.
-pub(super) fn older(text: &str) -> Option<Vec<Older>> {
-    let line = |line: &str| {
-        let (path, commit) = line.split_once(' ')?;
-        let is_commit = commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_commit.then_some(Older { part: Part::parse(path)?, commit: commit.to_owned() })
-    };
-    text.lines().map(line).collect()
-}
-
-fn older_text(older: &[Older]) -> String {
-    older.iter().map(|older| format!("{} {}\n", older.part.path(), older.commit)).collect()
 }
 
 /// The branch at one commit, as one namespace sees it.
@@ -131,14 +111,15 @@ impl Tree {
             next.root = Some(tip.clone());
         }
         let dropped: Vec<Part> = next.parts.keys().filter(|part| !touched.contains(part)).cloned().collect();
-        for part in dropped {
-            next.parts.remove(&part);
-            changes.push((format!("{prefix}{}", part.path()), Change::Remove));
-            let commit = self.tip.clone().unwrap_or_default();
-            next.older.push(Older { part, commit });
-        }
-        if next.older.len() > self.older.len() {
-            let text = older_text(&next.older).into_bytes();
+        if !dropped.is_empty() {
+            let tip = self.tip.clone().unwrap_or_default();
+            next.older = older::folded(&self.older, &tip);
+            for part in dropped {
+                next.parts.remove(&part);
+                changes.push((format!("{prefix}{}", part.path()), Change::Remove));
+                next.older.push(Older::one(part, tip.clone()));
+            }
+            let text = older::write(&next.older).into_bytes();
             changes.push((format!("{prefix}events/older"), Change::Write(text)));
         }
         for part in &touched {
@@ -158,8 +139,8 @@ impl Tree {
             let full = memchr::memchr_iter(b'\n', text).count() >= PART_LINES_MAX;
             return Part { month, number: part.number + u32::from(full) };
         }
-        let older = self.older.iter().filter(|older| older.part.month == month);
-        let last = older.map(|older| older.part.number).max().unwrap_or(0);
+        let older = self.older.iter().filter(|older| older.first.month == month);
+        let last = older.map(|older| older.last).max().unwrap_or(0);
         Part { month, number: last + 1 }
     }
 
@@ -173,16 +154,17 @@ impl Tree {
 
     /// Whether the parts of each month are numbered without a gap.
     pub(super) fn is_whole(&self) -> bool {
-        let mut all: Vec<&Part> =
-            self.older.iter().map(|older| &older.part).chain(self.parts.keys()).collect();
+        let older = self.older.iter().map(|older| (&older.first, older.last));
+        let mut all: Vec<(&Part, u32)> =
+            older.chain(self.parts.keys().map(|part| (part, part.number))).collect();
         all.sort_unstable();
-        let mut before: Option<&Part> = None;
-        all.into_iter().all(|part| {
-            let expected = match before.replace(part) {
-                Some(before) if before.month == part.month => before.number + 1,
-                _ => 1,
+        let mut before: Option<(&str, u32)> = None;
+        all.into_iter().all(|(part, last)| {
+            let expected = match before.replace((&part.month, last)) {
+                Some((month, last)) if month == part.month => last.checked_add(1),
+                _ => Some(1),
             };
-            part.number == expected
+            expected == Some(part.number)
         })
     }
 }
@@ -207,9 +189,8 @@ mod tests {
         let (next, changes) = both.with("", &line(1), &head);
         assert_eq!(numbers(&next), [2]);
         let first = Part { month: "2026-11".to_owned(), number: 1 };
-        assert_eq!(next.older, [Older { part: first.clone(), commit: "2".repeat(40) }]);
+        assert_eq!(next.older, [Older::one(first.clone(), "2".repeat(40))]);
         assert!(changes.contains(&(first.path(), Change::Remove)), "{changes:?}");
-        assert_eq!(older(&older_text(&next.older)), Some(next.older.clone()));
         assert!(next.is_whole());
         assert!(!Tree { older: Vec::new(), ..next }.is_whole(), "its first part is missing");
         // After a month without events, the next begins at 1, and an older month goes on after its last part.
