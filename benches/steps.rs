@@ -62,7 +62,7 @@ fn unique(number: usize) -> String {
 }
 
 /// Prints for each ledger the median of some pairs of reserve and settle, in microseconds. The ledgers take turns,
-/// and each begins a round as often as the others, so that whatever is slow for a while is slow for all of them.
+/// and begin the rounds in turn, so that whatever is slow for a while is slow for all of them.
 pub(crate) fn steps(stores: &[Store], rounds: usize) -> Outcome<()> {
     // The first one makes a head where there is none, and drops what an import has left at the tip.
     stores.iter().try_for_each(|store| pair(store, &unique(rounds)).map(drop))?;
@@ -73,8 +73,9 @@ pub(crate) fn steps(stores: &[Store], rounds: usize) -> Outcome<()> {
             times[which].push(pair(&stores[which], &unique(round))?);
         }
     }
-    let medians = times.into_iter().map(|times| median(times).as_micros());
-    medians.into_iter().try_for_each(|median| writeln!(std::io::stdout(), "{median}"))?;
+    for times in times {
+        writeln!(std::io::stdout(), "{}", median(times).as_micros())?;
+    }
     Ok(())
 }
 

@@ -179,7 +179,7 @@ mod tests {
         // One record of nine bytes ends with `s`; then eight, ten, another end, another alphabet, and no text.
         assert!(serde_json::from_str::<Closed>("\"ABCDABCDABBz\"").is_ok());
         for wrong in [
-            "\"ABCDABCDABC\"",
+            "\"ABCDABCDABA\"",
             "\"ABCDABCDABBzAA\"",
             "\"ABCDABCDABBx\"",
             "\"ABCDABCDAB-z\"",

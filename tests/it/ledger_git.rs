@@ -377,24 +377,32 @@ fn past(september: u64, october: u64) -> Vec<String> {
 fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let remote = bare(folder.path(), "r.git");
-    let past = past(10_450, 3_600);
-    open(&remote).import(past.iter().cloned().map(Ok)).expect("imported");
-    let older = || git(&remote, &["show", "tollgate-ledger:events/older"]);
+    let open = || {
+        let clock = Clock::from_fn(|| "2026-10-02T10:00:00Z".parse().expect("a time"));
+        let options = Options { namespace: Some("simulate".to_owned()), clock, ..Options::default() };
+        Store::open_git(place(&format!("file://{}", remote.display())), options)
+    };
+    // The newest part has 95 lines.
+    let past = past(10_450, 3_695);
+    open().import(past.iter().cloned().map(Ok)).expect("imported");
+    let older = || git(&remote, &["show", "tollgate-ledger:simulate/events/older"]);
     let paths = |older: &str| -> Vec<String> {
         older.lines().map(|line| line.split(' ').next().expect("a path").to_owned()).collect()
     };
     let before = paths(&older());
-    assert_eq!(before[..2], ["events/2026-09/0001-0100", "events/2026-09/0101.jsonl"], "{before:?}");
-    assert_eq!(before.len(), 1 + 5 + 35, "{before:?}");
-    assert!(run(&open(&remote), "a", 1000));
-    let verified = open(&remote).verify().expect("in order");
-    assert_eq!((verified.head, verified.events, verified.shards), (Ok(()), 14_052, 3));
-    let mut events = open(&remote).events(None).expect("events");
+    // The import writes twenty parts at a time.
+    let september = ["0001-0080", "0081-0100", "0101-0105"].map(|row| format!("events/2026-09/{row}"));
+    assert_eq!(before[..3], september, "{before:?}");
+    assert_eq!(before[3..].len(), 35, "{before:?}");
+    assert!(run(&open(), "a", 1000));
+    let verified = open().verify().expect("in order");
+    assert_eq!((verified.head, verified.events, verified.shards), (Ok(()), 14_147, 2));
+    let mut events = open().events(None).expect("events");
     let read: Vec<String> =
         std::iter::from_fn(|| events.next_line()).map(|line| line.expect("a line")).collect();
     assert_eq!(read[..past.len()], past);
     let since = "2026-10-01T00:00:00Z".parse().expect("a time");
-    assert_eq!(open(&remote).events(Some(since)).expect("events").count(), 3_602);
+    assert_eq!(open().events(Some(since)).expect("events").count(), 3_697);
 
     let commits = git(&remote, &["rev-list", "--reverse", "tollgate-ledger"]);
     let commits: Vec<&str> = commits.lines().collect();
@@ -402,19 +410,31 @@ fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     let (_, rest) = older.split_once('\n').expect("several lines");
     let mut said = Vec::new();
     for commit in &commits[..2] {
-        forge(&remote, "events/older", &format!("events/2026-09/0001-0100 {commit}\n{rest}\n"));
-        let error = open(&remote).verify().expect_err("not whole");
+        forge(&remote, "simulate/events/older", &format!("events/2026-09/0001-0080 {commit}\n{rest}\n"));
+        let error = open().verify().expect_err("not whole");
         said.push(message(&error, &remote, folder.path()).replace(commit, "COMMIT"));
     }
-    let is_no_ledger = |what: &str| {
+    let is_damaged = |what: &str| {
         format!(
-            "the branch `tollgate-ledger` of REMOTE is no ledger: {what}\n\nhint: name another branch with \
-             `ledger: git:BRANCH` in the budget file"
+            "the ledger is damaged: {what}\n\nhint: nothing was changed; set the branch back to its last commit \
+             before the damage, or delete it to start anew (its past spend then counts no more)"
         )
     };
-    let not_there = is_no_ledger("`COMMIT:events/older` is not in it");
-    assert_eq!(said, [not_there, is_no_ledger("a list of its older events is not whole")]);
-    let recent = open(&remote).events(Some(since)).expect("September is not asked for");
-    assert_eq!(recent.count(), 3_602);
-    assert!(run(&open(&remote), "b", 1000), "nor by a run");
+    let not_there = is_damaged("COMMIT:simulate/events/older:0: it is not in the branch's history");
+    let gap = is_damaged("tollgate-ledger:simulate/events/older:0: a part of the events is missing");
+    assert_eq!(said, [not_there, gap]);
+    let recent = open().events(Some(since)).expect("September is not asked for");
+    assert_eq!(recent.count(), 3_697);
+    let mine = open();
+    let request = request("mine", 3, budget(1000), mine.now());
+    assert!(matches!(mine.reserve(&request), Ok(Answer::Granted { .. })), "nor by a run");
+    assert!(run(&open(), "b", 1000));
+    assert!(run(&open(), "c", 1000));
+    let files = git(&remote, &["ls-tree", "-r", "--name-only", "tollgate-ledger", "simulate/events"]);
+    assert!(
+        files.contains("/0038.jsonl") && !files.contains("/0037.jsonl"),
+        "what it has seen is gone: {files}"
+    );
+    mine.rest();
+    mine.settle(&request.hold, &spend(1)).expect("it is found without September");
 }

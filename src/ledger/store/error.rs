@@ -147,6 +147,9 @@ pub enum Damage {
     /// The line belongs to another month.
     #[error("the event is in the wrong file: its time belongs to `{0}`")]
     WrongShard(String),
+    /// Earlier events of a branch are not where they should be.
+    #[error("{0}")]
+    Past(String),
 }
 
 impl StoreError {

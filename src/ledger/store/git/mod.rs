@@ -9,6 +9,7 @@
 
 mod error;
 mod older;
+mod past;
 mod place;
 mod process;
 mod repo;

@@ -4,13 +4,13 @@
 //! events/2026-11/0001-0100 COMMIT        parts that `events/older` of that commit lists
 //! events/2026-11/0101.jsonl COMMIT       a part that is in that commit
 //! ```
-//! Parts that are listed one by one become one line when they are [`LISTED_MAX`], so that the file, and with it
-//! every fetch, stays small whatever the length of the history.
+//! Parts that are listed one by one become one line when they are [`LISTED_MAX`], or when their month is over: the
+//! file, which every fetch brings, grows by a line or two for each month and for each ten thousand events.
 
 use super::repo::Oid;
 use super::tree::Part;
 
-/// Parts of a month that are listed one by one; then they become one line.
+/// Parts of the newest month that are listed one by one; then they become one line.
 pub(super) const LISTED_MAX: usize = 100;
 
 /// Parts of a month that are in the history only, one or several in a row.
@@ -36,6 +36,14 @@ impl Older {
         match self.is_one() {
             true => self.first.path(),
             false => format!("events/{}/{:04}-{:04}", self.first.month, self.first.number, self.last),
+        }
+    }
+
+    /// The file of the commit that has the part, or lists the parts.
+    pub(super) fn file(&self, prefix: &str) -> String {
+        match self.is_one() {
+            true => format!("{}:{prefix}{}", self.commit, self.first.path()),
+            false => format!("{}:{prefix}events/older", self.commit),
         }
     }
 
@@ -66,13 +74,14 @@ pub(super) fn write(older: &[Older]) -> String {
     older.iter().map(|older| format!("{} {}\n", older.path(), older.commit)).collect()
 }
 
-/// The lines of `tip`, the commit whose file they are, with one line for many parts of a month.
-pub(super) fn folded(older: &[Older], tip: &str) -> Vec<Older> {
+/// The lines of `tip`, the commit whose file they are, with one line for many parts of `month`, which is the
+/// newest one, or for several of another.
+pub(super) fn folded(older: &[Older], tip: &str, month: &str) -> Vec<Older> {
     let in_a_row = |a: &Older, b: &Older| {
         a.is_one() && b.is_one() && a.first.month == b.first.month && a.last + 1 == b.first.number
     };
     let fold = |row: &[Older]| match row {
-        [first, .., last] if row.len() >= LISTED_MAX => {
+        [first, .., last] if row.len() >= LISTED_MAX || first.first.month != month => {
             vec![Older { first: first.first.clone(), last: last.last, commit: tip.to_owned() }]
         }
         _ => row.to_vec(),
@@ -104,9 +113,9 @@ mod tests {
     fn many_parts_become_one_line_that_says_where_they_are_listed() {
         let tip = "f".repeat(40);
         let few = ones(1..=99);
-        assert_eq!(folded(&few, &tip), few);
+        assert_eq!(folded(&few, &tip, "2026-11"), few);
         let many = ones(1..=130);
-        let one_line = folded(&many, &tip);
+        let one_line = folded(&many, &tip, "2026-11");
         assert_eq!(write(&one_line), format!("events/2026-11/0001-0130 {tip}\n"));
         assert_eq!(read(&write(&one_line)), Some(one_line.clone()));
         assert_eq!(read(&write(&many)), Some(many.clone()));
@@ -114,13 +123,15 @@ mod tests {
         let mut next = one_line.clone();
         next.extend(ones(131..=240));
         assert_eq!(
-            write(&folded(&next, &"e".repeat(40))),
+            write(&folded(&next, &"e".repeat(40), "2026-11")),
             format!("events/2026-11/0001-0130 {tip}\nevents/2026-11/0131-0240 {}\n", "e".repeat(40))
         );
         let mut december = ones(1..=60);
         december.iter_mut().for_each(|older| older.first.month = "2026-12".to_owned());
-        let both = [ones(1..=60), december].concat();
-        assert_eq!(folded(&both, &tip), both, "a line is of one month");
+        let both = [ones(1..=60), december.clone()].concat();
+        let folded = folded(&both, &tip, "2026-12");
+        assert_eq!(write(&folded[..1]), format!("events/2026-11/0001-0060 {tip}\n"), "its month is over");
+        assert_eq!(folded[1..], december);
     }
 
     #[test]
@@ -133,18 +144,23 @@ mod tests {
             "events/2026-11/1-2",
             "events/2026-11/0001-2",
             "events/2026-11/0001-+002",
-            "events/2026-11/0001-99999999999",
+            "events/2026-11/0001-10000000",
             "other/2026-11/0001.jsonl",
         ] {
             assert_eq!(read(&format!("{path} {oid}\n")), None, "{path}");
         }
         assert_eq!(read("events/2026-11/0001.jsonl --upload-pack=x\n"), None);
-        let several = &folded(&ones(1..=100), &oid)[0];
+        let several = &folded(&ones(1..=100), &oid, "2026-11")[0];
         let mut gap = ones(1..=100);
         gap.remove(50);
         assert_eq!(unfolded(several, gap.clone()), None);
         gap.push(gap[0].clone());
         assert_eq!(unfolded(several, gap), None);
-        assert_eq!(unfolded(several, vec![several.clone()]), None, "it does not list itself");
+        let two = folded(&ones(1..=2), &oid, "2026-12");
+        assert_eq!(unfolded(several, [two, ones(3..=100)].concat()), None, "a row is no part");
+        assert_eq!(
+            unfolded(several, [ones(1..=1), folded(&ones(1..=2), &oid, ""), ones(2..=101)].concat()),
+            Some(ones(1..=100))
+        );
     }
 }

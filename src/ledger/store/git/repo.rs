@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use super::error::{RemoteError, Trouble, is_conflict, said, trouble};
 use super::process::{Call, Output, Scratch};
 use super::{Credentials, GitPlace};
+use crate::ledger::store::Damage;
 
 /// How long one conversation with the server may take.
 const TALK_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of files that are read of one commit.
 const TREE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Commits of the past that one conversation brings.
-const COMMITS_AT_ONCE: usize = 100;
+const COMMITS_AT_ONCE: usize = 64;
 /// Where the fetched tip is kept.
 const TIP: &str = "refs/tollgate/tip";
 
@@ -175,8 +176,8 @@ impl Repo {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut)?;
             let header = String::from_utf8_lossy(&rest[..end]).into_owned();
             if header.ends_with(" missing") {
-                let (remote, branch) = (place.shown(), place.branch.clone());
-                return Err(RemoteError::Foreign { remote, branch, what: format!("`{oid}` is not in it") });
+                let what = Box::new(Damage::Past("it is not in the branch's history".to_owned()));
+                return Err(RemoteError::Damaged { place: (*oid).to_owned(), line: 0, what });
             }
             let size =
                 header.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).ok_or_else(cut)?;

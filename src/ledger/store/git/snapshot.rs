@@ -1,25 +1,20 @@
 //! The branch at one commit: read, checked against what was seen before, and laid out as a folder.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::older::{self, Older};
+use super::older;
 use super::repo::Oid;
 use super::seen::{self, Seen};
 use super::tree::{self, Part, Tree};
-use super::{CLOCK_OFF_MAX, GitStore, Inner, RemoteError, Scratch};
-use crate::ledger::commit::{Head, HeadError, shard_of};
+use super::{CLOCK_OFF_MAX, GitStore, Inner, RemoteError};
+use crate::ledger::commit::{Head, HeadError};
 use crate::ledger::event::LineHash;
 use crate::ledger::store::disk::Disk;
 use crate::ledger::store::history::{Lines, shards};
 use crate::ledger::store::{Damage, StoreError, audit};
-
-/// Parts of the past that are in memory at once: a history may be of any length.
-const PARTS_AT_ONCE: usize = 256;
 
 /// The branch at one commit, as one namespace sees it.
 #[derive(Clone, Debug)]
@@ -103,7 +98,7 @@ impl Inner {
             .collect();
         let older = match named.get(&single[1]) {
             Some(text) => {
-                older::read(text).ok_or_else(|| foreign(store, "its list of older events is unreadable"))?
+                older::read(text).ok_or_else(|| gap(store, "the list of older events is unreadable"))?
             }
             None => Vec::new(),
         };
@@ -153,73 +148,6 @@ impl Inner {
                 Ok(snapshot)
             }
         }
-    }
-
-    /// A folder with the events of an instant and later, one file a month as in a file ledger.
-    pub(super) fn view(
-        &mut self,
-        store: &GitStore,
-        snapshot: &Snapshot,
-        since: Option<Timestamp>,
-    ) -> Result<(PathBuf, Arc<Scratch>), StoreError> {
-        let place = &*store.place;
-        let prefix = store.prefix();
-        let tree = &snapshot.tree;
-        if !tree.is_whole() {
-            return Err(foreign(store, "a part of its events is missing").into());
-        }
-        let first = since.map(shard_of).unwrap_or_default();
-        let older = self.older_since(store, tree, &first)?;
-        self.views += 1;
-        let number = self.views;
-        let repo = self.repo(place)?;
-        let commits: Vec<&str> = older.iter().map(|older| older.commit.as_str()).collect();
-        repo.fetch_commits(place, &commits)?;
-        let scratch = repo.scratch.clone();
-        let folder = scratch.path().join(format!("events-{number}"));
-        std::fs::create_dir(&folder).map_err(StoreError::io("make", &folder))?;
-        let append = |part: &Part, text: &[u8]| {
-            let path = folder.join(part.shard());
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-            file.and_then(|mut file| file.write_all(text)).map_err(StoreError::io("write", &path))
-        };
-        let mut recent = tree.parts.iter().peekable();
-        for some in older.chunks(PARTS_AT_ONCE) {
-            let name = |older: &Older| format!("{}:{prefix}{}", older.commit, older.first.path());
-            let names: Vec<String> = some.iter().map(name).collect();
-            let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-            for (older, text) in some.iter().zip(texts) {
-                while let Some((part, text)) = recent.next_if(|(part, _)| **part < older.first) {
-                    append(part, text)?;
-                }
-                append(&older.first, &text)?;
-            }
-        }
-        for (part, text) in recent {
-            append(part, text)?;
-        }
-        Ok((folder, scratch))
-    }
-
-    /// The parts that are in the history only, one by one and in order, from a shard on.
-    fn older_since(&mut self, store: &GitStore, tree: &Tree, first: &str) -> Result<Vec<Older>, StoreError> {
-        let place = &*store.place;
-        let wanted = tree.older.iter().filter(|older| older.first.shard().as_str() >= first).cloned();
-        let (mut ones, several): (Vec<Older>, Vec<Older>) = wanted.partition(Older::is_one);
-        let repo = self.repo(place)?;
-        let commits: Vec<&str> = several.iter().map(|several| several.commit.as_str()).collect();
-        repo.fetch_commits(place, &commits)?;
-        let prefix = store.prefix();
-        let names: Vec<String> =
-            several.iter().map(|several| format!("{}:{prefix}events/older", several.commit)).collect();
-        let texts = repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        for (several, text) in several.iter().zip(texts) {
-            let listed = older::read(&String::from_utf8_lossy(&text));
-            let listed = listed.and_then(|listed| older::unfolded(several, listed));
-            ones.extend(listed.ok_or_else(|| foreign(store, "a list of its older events is not whole"))?);
-        }
-        ones.sort_unstable();
-        Ok(ones)
     }
 
     /// Whether the branch continues what was seen of it, and has the root that the budget file names.
@@ -274,32 +202,6 @@ impl Inner {
         Ok((!same).then(|| format!("event {} is not the one that was seen on it", seen.seq)))
     }
 
-    /// The hash of a line, from the parts at hand or from the history.
-    fn hash_of(
-        &mut self,
-        store: &GitStore,
-        snapshot: &Snapshot,
-        seq: u64,
-    ) -> Result<Option<LineHash>, StoreError> {
-        let from_end = snapshot.head.book.seq() - seq;
-        let lines = snapshot.tree.parts.values().rev().flat_map(|text| {
-            let text = text.strip_suffix(b"\n").unwrap_or(text);
-            text.rsplit(|byte| *byte == b'\n')
-        });
-        let at_hand = usize::try_from(from_end).ok().and_then(|from_end| lines.into_iter().nth(from_end));
-        if let Some(line) = at_hand {
-            return Ok(Some(LineHash::of(line)));
-        }
-        let (folder, _) = self.view(store, snapshot, None)?;
-        for next in Lines::new(&Disk::Machine, &folder, shards(&Disk::Machine, &folder)?) {
-            let (_, line) = next.map_err(|error| store.placed(error))?;
-            if line.event.seq == seq {
-                return Ok(Some(line.hash));
-            }
-        }
-        Ok(None)
-    }
-
     pub(super) fn remember(&mut self, store: &GitStore, snapshot: &Snapshot) {
         let seen = snapshot.seen();
         if self.seen.as_ref().is_none_or(|known| known.seq < seen.seq) {
@@ -323,6 +225,12 @@ impl Inner {
         let what = format!("it says that it begins with {root}, and it begins with {}", roots.join(", "));
         Err(foreign(store, &what).into())
     }
+}
+
+/// What is wrong with the list of older events.
+pub(super) fn gap(store: &GitStore, what: &str) -> RemoteError {
+    let place = format!("{}:{}events/older", store.place.branch, store.prefix());
+    RemoteError::Damaged { place, line: 0, what: Box::new(Damage::Past(what.to_owned())) }
 }
 
 fn foreign(store: &GitStore, what: &str) -> RemoteError {

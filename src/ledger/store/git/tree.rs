@@ -48,7 +48,7 @@ impl Part {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let (month, file) = path.strip_prefix("events/")?.split_once('/')?;
         let number = file.strip_suffix(".jsonl")?;
-        let is_number = number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = (4..=7).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
         let is_month = crate::ledger::commit::is_shard(&format!("{month}.jsonl"));
         (is_number && is_month).then_some(Self { month: month.to_owned(), number: number.parse().ok()? })
     }
@@ -113,7 +113,8 @@ impl Tree {
         let dropped: Vec<Part> = next.parts.keys().filter(|part| !touched.contains(part)).cloned().collect();
         if !dropped.is_empty() {
             let tip = self.tip.clone().unwrap_or_default();
-            next.older = older::folded(&self.older, &tip);
+            let month = touched.iter().max().map_or("", |part| &part.month);
+            next.older = older::folded(&self.older, &tip, month);
             for part in dropped {
                 next.parts.remove(&part);
                 changes.push((format!("{prefix}{}", part.path()), Change::Remove));
@@ -196,5 +197,17 @@ mod tests {
         // After a month without events, the next begins at 1, and an older month goes on after its last part.
         let (december, _) = both.with("", &[("2026-12.jsonl".to_owned(), "{}".to_owned())], &head);
         assert_eq!(december.parts.keys().map(Part::path).collect::<Vec<_>>(), ["events/2026-12/0001.jsonl"]);
+    }
+
+    #[test]
+    fn a_part_of_more_lines_than_are_written_today_is_full() {
+        let part = Part { month: "2026-11".to_owned(), number: 7 };
+        let tip = "1".repeat(40);
+        let parts = [(part.clone(), b"{}\n".repeat(3 * PART_LINES_MAX))].into();
+        let tree = Tree { tip: Some(tip.clone()), parts, ..Tree::default() };
+        let line = ("2026-11.jsonl".to_owned(), "{}".to_owned());
+        let (next, _) = tree.with("", &[line], &Head::default());
+        assert_eq!(next.parts.keys().map(|part| part.number).collect::<Vec<_>>(), [8]);
+        assert_eq!(next.older, [Older::one(part, tip)]);
     }
 }
