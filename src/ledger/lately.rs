@@ -1,7 +1,9 @@
 //! What a book remembers of the recent past: holds that were closed, and purses that were reserved for.
 //!
-//! The head holds both and is read and written anew with every event. So names are kept as 64 bits of their hash,
-//! since all that is asked is whether one was seen, and each list is one text: its records in base64.
+//! The head holds both and is read and written anew with every event. So of names a part of their hash is kept,
+//! since all that is asked is whether one was seen, and each list is one text: its records in base64. A hold that is
+//! taken for a closed one would not be granted: 64 bits. A purse that is taken for another one costs a look into
+//! the history: 32 bits.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -92,6 +94,11 @@ impl<'de> Deserialize<'de> for Closed {
     }
 }
 
+/// What is kept of a purse. Two that share it share the later instant.
+fn short_hash(purse: &str) -> u32 {
+    (hash(purse) >> 32) as u32
+}
+
 /// The purses that were reserved for last, each with the instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Touched {
@@ -103,11 +110,11 @@ pub(super) struct Touched {
 impl Touched {
     /// Since when there is certainly no reserve for a purse; `None` where there never was one.
     pub(super) fn last(&self, purse: &str) -> Option<Timestamp> {
-        self.by_hash.0.get(&hash(purse)).map(|second| instant(*second)).or(self.forgotten)
+        self.by_hash.0.get(&short_hash(purse)).map(|second| instant(*second)).or(self.forgotten)
     }
 
     pub(super) fn touch(&mut self, purse: &str, at: Timestamp) {
-        let last = self.by_hash.0.entry(hash(purse)).or_default();
+        let last = self.by_hash.0.entry(short_hash(purse)).or_default();
         *last = second_after(at).max(*last);
     }
 
@@ -137,13 +144,13 @@ fn instant(second: u32) -> Timestamp {
 
 /// Seconds by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seconds(BTreeMap<u64, u32>);
+struct Seconds(BTreeMap<u32, u32>);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = |(hash, second): (&u64, &u32)| {
-            let ([a, b, c, d, e, f, g, h], [i, j, k, l]) = (hash.to_be_bytes(), second.to_be_bytes());
-            [a, b, c, d, e, f, g, h, i, j, k, l]
+        let record = |(hash, second): (&u32, &u32)| {
+            let ([a, b, c, d], [e, f, g, h]) = (hash.to_be_bytes(), second.to_be_bytes());
+            [a, b, c, d, e, f, g, h]
         };
         write(self.0.iter().map(record), serializer)
     }
@@ -151,8 +158,8 @@ impl Serialize for Seconds {
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = |&[a, b, c, d, e, f, g, h, i, j, k, l]: &[u8; 12]| {
-            Some((u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l])))
+        let record = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
+            Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
         };
         read(deserializer, record).map(Self)
     }
@@ -223,7 +230,7 @@ mod tests {
         let text = serde_json::to_string(&touched).expect("text");
         let read: Touched = serde_json::from_str(&text).expect("its own text");
         assert_eq!(read, touched);
-        assert_eq!(text.len(), 2 * 16 + r#"{"by_hash":"","forgotten":null}"#.len(), "{text}");
+        assert_eq!(text.len(), 22 + r#"{"by_hash":"","forgotten":null}"#.len(), "{text}");
         assert_eq!(read.last("repo"), Some(at("2026-11-28T08:30:01Z")), "the later one");
         assert_eq!((read.last("pr:17"), read.last("pr:18")), (Some(at("2026-11-27T08:30:00Z")), None));
         for wrong in [
@@ -234,6 +241,18 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Touched>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn purses_that_share_their_hash_share_the_later_instant() {
+        // Found by trying: the first 32 bits of their SHA-256 are the same.
+        let (one, other) = ("pr:83961", "pr:116007");
+        assert_eq!(short_hash(one), short_hash(other));
+        let at = |seconds| Timestamp::from_second(seconds).expect("an instant");
+        let mut touched = Touched::default();
+        touched.touch(one, at(20));
+        touched.touch(other, at(10));
+        assert_eq!((touched.last(one), touched.last(other)), (Some(at(20)), Some(at(20))));
     }
 
     #[test]
