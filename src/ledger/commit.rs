@@ -4,13 +4,18 @@
 //! and then replaces the head. Shards are months (`2026-11.jsonl`); the head names the shard and the
 //! offset up to which it has folded, so that a head that fell behind catches up from there.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Discord};
 use super::decide::{Draft, Refusal};
-use super::event::{self, Event, VERSION};
+use super::event::{self, Event};
+
+/// The format version of a head. Events have one of their own: they stay, and a head is made again from them.
+pub const HEAD_VERSION: u32 = 2;
 
 /// The book, and the place in the shards up to which it has folded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +36,7 @@ pub struct Head {
 impl Default for Head {
     fn default() -> Self {
         Self {
-            v: VERSION,
+            v: HEAD_VERSION,
             shard: String::new(),
             bytes: 0,
             lines: 0,
@@ -45,8 +50,11 @@ impl Default for Head {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Written by a newer tollgate: the events may be too.
-    #[error("the head has format version {0}, and this tollgate reads version {VERSION} only")]
+    #[error("the head has format version {0}, and this tollgate reads version {HEAD_VERSION} only")]
     UnknownVersion(u32),
+    /// Written by an older tollgate. It is made again from the events.
+    #[error("the head has format version {0}, of an older tollgate: the next write makes it again")]
+    Outdated(u32),
     /// Not as it was written. It can be made again from the events.
     #[error("the head is not as it was written")]
     Damaged,
@@ -61,7 +69,7 @@ impl Head {
     /// The head of the events that `book` has folded, at a place in their shards.
     #[must_use]
     pub fn at(book: Book, shard: String, bytes: u64, lines: u64, last_line_bytes: u64) -> Self {
-        Self { v: VERSION, shard, bytes, lines, last_line_bytes, book }
+        Self { v: HEAD_VERSION, shard, bytes, lines, last_line_bytes, book }
     }
 
     /// Takes in a line that was read from, or appended to, `shard`.
@@ -101,8 +109,10 @@ impl Head {
             Ok(head) => head.v,
             Err(_) => serde_json::from_str::<Versioned>(text).map_err(|_| HeadError::Damaged)?.v,
         };
-        if v != VERSION {
-            return Err(HeadError::UnknownVersion(v));
+        match v.cmp(&HEAD_VERSION) {
+            Ordering::Less => return Err(HeadError::Outdated(v)),
+            Ordering::Greater => return Err(HeadError::UnknownVersion(v)),
+            Ordering::Equal => {}
         }
         head.ok().filter(|_| event::is_sealed(text)).ok_or(HeadError::Damaged)
     }

@@ -102,7 +102,7 @@ fn short_hash(purse: &str) -> u32 {
 /// The purses that were reserved for last, each with the instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Touched {
-    by_hash: Seconds,
+    purses: Seconds,
     /// Purses that were forgotten had no reserve after this.
     forgotten: Option<Timestamp>,
 }
@@ -110,23 +110,23 @@ pub(super) struct Touched {
 impl Touched {
     /// Since when there is certainly no reserve for a purse; `None` where there never was one.
     pub(super) fn last(&self, purse: &str) -> Option<Timestamp> {
-        self.by_hash.0.get(&short_hash(purse)).map(|second| instant(*second)).or(self.forgotten)
+        self.purses.0.get(&short_hash(purse)).map(|second| instant(*second)).or(self.forgotten)
     }
 
     pub(super) fn touch(&mut self, purse: &str, at: Timestamp) {
-        let last = self.by_hash.0.entry(short_hash(purse)).or_default();
+        let last = self.purses.0.entry(short_hash(purse)).or_default();
         *last = second_after(at).max(*last);
     }
 
     /// Forgets the purses that were not reserved for longest; a quarter at once, since it costs a sort.
     pub(super) fn forget(&mut self) {
-        if self.by_hash.0.len() <= PURSES_MAX {
+        if self.purses.0.len() <= PURSES_MAX {
             return;
         }
-        let mut seconds: Vec<u32> = self.by_hash.0.values().copied().collect();
+        let mut seconds: Vec<u32> = self.purses.0.values().copied().collect();
         seconds.sort_unstable();
         let until = seconds[seconds.len() - PURSES_MAX * 3 / 4];
-        self.by_hash.0.retain(|_, second| *second > until);
+        self.purses.0.retain(|_, second| *second > until);
         self.forgotten = Some(instant(until));
     }
 }
@@ -230,14 +230,14 @@ mod tests {
         let text = serde_json::to_string(&touched).expect("text");
         let read: Touched = serde_json::from_str(&text).expect("its own text");
         assert_eq!(read, touched);
-        assert_eq!(text.len(), 22 + r#"{"by_hash":"","forgotten":null}"#.len(), "{text}");
+        assert_eq!(text.len(), 22 + r#"{"purses":"","forgotten":null}"#.len(), "{text}");
         assert_eq!(read.last("repo"), Some(at("2026-11-28T08:30:01Z")), "the later one");
         assert_eq!((read.last("pr:17"), read.last("pr:18")), (Some(at("2026-11-27T08:30:00Z")), None));
         for wrong in [
             &text.replace("\",", "AAAA\","),
             &text.replace(":\"", ":\"*"),
-            &text.replace("by_hash", "last"),
-            "{\"by_hash\":7,\"forgotten\":null}",
+            &text.replace("purses", "last"),
+            "{\"purses\":7,\"forgotten\":null}",
         ] {
             assert!(serde_json::from_str::<Touched>(wrong).is_err(), "{wrong}");
         }

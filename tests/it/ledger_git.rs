@@ -422,12 +422,14 @@ fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     };
     let not_there = is_damaged("COMMIT:simulate/events/older:0: it is not in the branch's history");
     let gap = is_damaged("tollgate-ledger:simulate/events/older:0: a part of the events is missing");
-    assert_eq!(said, [not_there, gap]);
+    assert_eq!(said, [not_there, gap.clone()]);
     let recent = open().events(Some(since)).expect("September is not asked for");
     assert_eq!(recent.count(), 3_697);
     let mine = open();
     let request = request("mine", 3, budget(1000), mine.now());
     assert!(matches!(mine.reserve(&request), Ok(Answer::Granted { .. })), "nor by a run");
+    let late = open();
+    late.hold(&request.hold).expect("read");
     assert!(run(&open(), "b", 1000));
     assert!(run(&open(), "c", 1000));
     let files = git(&remote, &["ls-tree", "-r", "--name-only", "tollgate-ledger", "simulate/events"]);
@@ -437,4 +439,12 @@ fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     );
     mine.rest();
     mine.settle(&request.hold, &spend(1)).expect("it is found without September");
+
+    // A list that has no beginning: what was seen is not looked for in the rest.
+    let october: Vec<&str> = rest.lines().filter(|line| line.contains("2026-10")).skip(1).collect();
+    forge(&remote, "simulate/events/older", &format!("{}\n", october.join("\n")));
+    assert!(run(&open(), "d", 1000), "it has seen nothing");
+    late.rest();
+    let error = message(&late.hold(&request.hold).expect_err("a gap"), &remote, folder.path());
+    assert_eq!(error, gap);
 }

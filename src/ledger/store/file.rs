@@ -197,7 +197,7 @@ impl FileStore {
             Err(error @ HeadError::UnknownVersion(_)) => {
                 return Err(StoreError::Newer { path: self.head_path(), line: 1, what: error.to_string() });
             }
-            Ok(None) | Err(HeadError::Damaged) => (self.rebuild()?, true),
+            Ok(None) | Err(HeadError::Damaged | HeadError::Outdated(_)) => (self.rebuild()?, true),
         };
         let mut tails = self.catch_up(&mut head)?;
         if rebuilt && !tails.iter().any(|tail| tail.shard == head.shard) && head.book.seq() > 0 {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::*;
+use crate::ledger::commit::HEAD_VERSION;
 use crate::ledger::store::StoreError;
 use crate::ledger::store::git::{Credentials, GitPlace};
 use crate::ledger::{Answer, Settlement};
@@ -414,6 +415,38 @@ fn a_head_that_lies_is_found() {
     assert_eq!(
         wrong.to_string(),
         "the head has 0.375 settled on `repo` since 2026-11-01T00:00:00Z, the events 0.875"
+    );
+}
+
+#[test]
+fn an_older_head_is_made_again_and_a_newer_one_is_left_alone() {
+    let (bench, _) = filled();
+    let text = fs::read_to_string(bench.path("head.json")).expect("a head");
+    let of_version = |v: u32| {
+        let body = text[..text.len() - r#","sum":"0123456789abcdef"}"#.len()].replacen(
+            &format!("{{\"v\":{HEAD_VERSION}"),
+            &format!("{{\"v\":{v}"),
+            1,
+        );
+        fs::write(bench.path("head.json"), crate::ledger::event::seal(format!("{body}}}"))).expect("written");
+    };
+    of_version(HEAD_VERSION - 1);
+    let older = bench.store.verify().expect("events in order").head.expect_err("a problem");
+    assert_eq!(
+        older.to_string(),
+        "the head has format version 1, of an older tollgate: the next write makes it again"
+    );
+    bench.store.reserve(&request("y", "1", &[], time(NOON))).expect("an answer");
+    bench.verified();
+    of_version(HEAD_VERSION + 1);
+    let error = bench.store.reserve(&request("z", "1", &[], time(NOON))).expect_err("newer");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the ledger was written by a newer tollgate: {}:1: the head has format version 3, and this tollgate reads \
+             version 2 only\n\nhint: update tollgate here; nothing was changed",
+            bench.path("head.json").display()
+        )
     );
 }
 

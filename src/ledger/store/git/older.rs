@@ -61,7 +61,7 @@ impl Older {
 }
 
 fn is_oid(text: &str) -> bool {
-    text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The file's lines; `None` where one is none of ours.
@@ -90,12 +90,12 @@ pub(super) fn folded(older: &[Older], tip: &str, month: &str) -> Vec<Older> {
 }
 
 /// The single parts that `several` stands for, from the file that lists them; `None` where one is missing there.
-pub(super) fn unfolded(several: &Older, listed: Vec<Older>) -> Option<Vec<Older>> {
+pub(super) fn unfolded(several: &Older, listed: &[Older]) -> Option<Vec<Older>> {
     let range = several.first.number..=several.last;
     let is_of = |one: &Older| {
         one.is_one() && one.first.month == several.first.month && range.contains(&one.first.number)
     };
-    let mut ones: Vec<Older> = listed.into_iter().filter(is_of).collect();
+    let mut ones: Vec<Older> = listed.iter().filter(|one| is_of(one)).cloned().collect();
     ones.sort_unstable();
     ones.iter().map(|one| one.first.number).eq(range).then_some(ones)
 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(write(&one_line), format!("events/2026-11/0001-0130 {tip}\n"));
         assert_eq!(read(&write(&one_line)), Some(one_line.clone()));
         assert_eq!(read(&write(&many)), Some(many.clone()));
-        assert_eq!(unfolded(&one_line[0], many.clone()), Some(many.clone()));
+        assert_eq!(unfolded(&one_line[0], &many), Some(many.clone()));
         let mut next = one_line.clone();
         next.extend(ones(131..=240));
         assert_eq!(
@@ -153,13 +153,13 @@ mod tests {
         let several = &folded(&ones(1..=100), &oid, "2026-11")[0];
         let mut gap = ones(1..=100);
         gap.remove(50);
-        assert_eq!(unfolded(several, gap.clone()), None);
+        assert_eq!(unfolded(several, &gap), None);
         gap.push(gap[0].clone());
-        assert_eq!(unfolded(several, gap), None);
+        assert_eq!(unfolded(several, &gap), None);
         let two = folded(&ones(1..=2), &oid, "2026-12");
-        assert_eq!(unfolded(several, [two, ones(3..=100)].concat()), None, "a row is no part");
+        assert_eq!(unfolded(several, &[two, ones(3..=100)].concat()), None, "a row is no part");
         assert_eq!(
-            unfolded(several, [ones(1..=1), folded(&ones(1..=2), &oid, ""), ones(2..=101)].concat()),
+            unfolded(several, &[ones(1..=1), folded(&ones(1..=2), &oid, ""), ones(2..=101)].concat()),
             Some(ones(1..=100))
         );
     }

@@ -1,5 +1,6 @@
 //! The events that the tip of the branch no longer has: found in its history, a few parts at a time.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use super::older::{self, Older};
 use super::snapshot::{Snapshot, gap};
-use super::tree::{PART_LINES_MAX, Part};
+use super::tree::{PART_LINES_MAX, Part, Tree};
 use super::{GitStore, Inner, Scratch};
 use crate::ledger::commit::shard_of;
 use crate::ledger::event::LineHash;
@@ -26,9 +27,7 @@ impl Inner {
         since: Option<Timestamp>,
     ) -> Result<(PathBuf, Arc<Scratch>), StoreError> {
         let tree = &snapshot.tree;
-        if !tree.is_whole() {
-            return Err(gap(store, "a part of the events is missing").into());
-        }
+        check_whole(store, tree)?;
         let first = since.map(shard_of).unwrap_or_default();
         let (mut older, several): (Vec<Older>, Vec<Older>) =
             tree.older.iter().filter(|older| older.first.shard() >= first).cloned().partition(Older::is_one);
@@ -73,6 +72,7 @@ impl Inner {
         if let Some(line) = at_hand {
             return Ok(Some(LineHash::of(line)));
         }
+        check_whole(store, tree)?;
         let mut older = tree.older.clone();
         older.sort_unstable();
         while let Some(newest) = older.pop() {
@@ -92,14 +92,21 @@ impl Inner {
         Ok(None)
     }
 
-    /// The single parts that rows of them stand for.
+    /// The single parts that rows of them stand for. Each list is read once, whatever rows it is to explain.
     fn unfolded(&mut self, store: &GitStore, several: &[Older]) -> Result<Vec<Older>, StoreError> {
+        let mut by_commit: BTreeMap<&str, Vec<&Older>> = BTreeMap::new();
+        for row in several {
+            by_commit.entry(&row.commit).or_default().push(row);
+        }
+        let lists: Vec<Older> = by_commit.values().map(|rows| rows[0].clone()).collect();
         let mut ones = Vec::new();
-        for some in several.chunks(PARTS_AT_ONCE) {
-            for (several, text) in some.iter().zip(self.texts(store, some)?) {
-                let listed = older::read(&String::from_utf8_lossy(&text));
-                let listed = listed.and_then(|listed| older::unfolded(several, listed));
-                ones.extend(listed.ok_or_else(|| gap(store, "a part of the events is missing"))?);
+        for some in lists.chunks(PARTS_AT_ONCE) {
+            for (list, text) in some.iter().zip(self.texts(store, some)?) {
+                let listed = older::read(&String::from_utf8_lossy(&text)).unwrap_or_default();
+                for row in &by_commit[list.commit.as_str()] {
+                    let parts = older::unfolded(row, &listed);
+                    ones.extend(parts.ok_or_else(|| gap(store, "a part of the events is missing"))?);
+                }
             }
         }
         Ok(ones)
@@ -113,6 +120,13 @@ impl Inner {
         repo.fetch_commits(place, &commits)?;
         let names: Vec<String> = older.iter().map(|older| older.file(&prefix)).collect();
         Ok(repo.read(place, &names.iter().map(String::as_str).collect::<Vec<_>>())?)
+    }
+}
+
+fn check_whole(store: &GitStore, tree: &Tree) -> Result<(), StoreError> {
+    match tree.is_whole() {
+        true => Ok(()),
+        false => Err(gap(store, "a part of the events is missing").into()),
     }
 }
 

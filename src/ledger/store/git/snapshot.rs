@@ -139,7 +139,7 @@ impl Inner {
                 None => Err(place(Damage::Short)),
             },
             Ok(Some(head)) => Ok(Snapshot { head: head.clone(), tree, written, ahead }),
-            Ok(None) | Err(HeadError::Damaged) => {
+            Ok(None) | Err(HeadError::Damaged | HeadError::Outdated(_)) => {
                 let mut snapshot = Snapshot { tree, head: Head::default(), written, ahead };
                 let (folder, _) = self.view(store, &snapshot, None)?;
                 let book = audit(Lines::new(&Disk::Machine, &folder, shards(&Disk::Machine, &folder)?))
