@@ -373,23 +373,26 @@ fn past(september: u64, october: u64) -> Vec<String> {
     (1..=september + october).map(line).collect()
 }
 
+fn open_in_october(remote: &Path) -> Store {
+    let clock = Clock::from_fn(|| "2026-10-02T10:00:00Z".parse().expect("a time"));
+    let options = Options { namespace: Some("simulate".to_owned()), clock, ..Options::default() };
+    Store::open_git(place(&format!("file://{}", remote.display())), options)
+}
+
+/// The list of older parts of a branch with these lines.
+fn with_past(remote: &Path, past: &[String]) -> String {
+    open_in_october(remote).import(past.iter().cloned().map(Ok)).expect("imported");
+    git(remote, &["show", "tollgate-ledger:simulate/events/older"])
+}
+
 #[test]
 fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let remote = bare(folder.path(), "r.git");
-    let open = || {
-        let clock = Clock::from_fn(|| "2026-10-02T10:00:00Z".parse().expect("a time"));
-        let options = Options { namespace: Some("simulate".to_owned()), clock, ..Options::default() };
-        Store::open_git(place(&format!("file://{}", remote.display())), options)
-    };
-    // The newest part has 95 lines.
+    let open = || open_in_october(&remote);
     let past = past(10_450, 3_695);
-    open().import(past.iter().cloned().map(Ok)).expect("imported");
-    let older = || git(&remote, &["show", "tollgate-ledger:simulate/events/older"]);
-    let paths = |older: &str| -> Vec<String> {
-        older.lines().map(|line| line.split(' ').next().expect("a path").to_owned()).collect()
-    };
-    let before = paths(&older());
+    let older = with_past(&remote, &past);
+    let before: Vec<&str> = older.lines().map(|line| line.split(' ').next().expect("a path")).collect();
     // The import writes twenty parts at a time.
     let september = ["0001-0080", "0081-0100", "0101-0105"].map(|row| format!("events/2026-09/{row}"));
     assert_eq!(before[..3], september, "{before:?}");
@@ -403,10 +406,18 @@ fn a_long_past_is_listed_in_a_few_lines_and_is_found_there() {
     assert_eq!(read[..past.len()], past);
     let since = "2026-10-01T00:00:00Z".parse().expect("a time");
     assert_eq!(open().events(Some(since)).expect("events").count(), 3_697);
+}
 
+#[test]
+fn a_past_with_a_gap_is_damage_and_a_run_reads_no_more_of_it_than_it_has_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let remote = bare(folder.path(), "r.git");
+    let open = || open_in_october(&remote);
+    // The newest part has 97 lines.
+    let older = with_past(&remote, &past(10_450, 3_697));
+    let since = "2026-10-01T00:00:00Z".parse().expect("a time");
     let commits = git(&remote, &["rev-list", "--reverse", "tollgate-ledger"]);
     let commits: Vec<&str> = commits.lines().collect();
-    let older = older();
     let (_, rest) = older.split_once('\n').expect("several lines");
     let mut said = Vec::new();
     for commit in &commits[..2] {
